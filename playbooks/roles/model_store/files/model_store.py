@@ -1,0 +1,729 @@
+#!/usr/bin/env python3
+"""The model store of one host: pull, check, list and remove model files.
+
+Standard library only, Python 3.9 or later. A job is one JSON object on stdin (so a token is in no argument
+list and no file), an answer one JSON line on stdout. Exit: 0 done, 3 refused or failed, 1 unexpected.
+
+Beside a model NAME lie NAME.json (its record) and, while it is fetched, NAME.part, NAME.part.json, NAME.lock.
+NAME appears only when its SHA-256 was checked and its bytes are on disk. The record's mtime repeats the
+model's: equal stamps and sizes spare a re-hash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import email.utils
+import errno
+import fcntl
+import hashlib
+import http.client
+import ipaddress
+import json
+import os
+import random
+import re
+import shutil
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHUNK_BYTES = 1 << 18
+SYNC_BYTES = 128 << 20
+PROGRESS_BYTES = 1 << 20
+MINIMUM_BYTES_PER_S = 1024
+LONGEST_WAIT_S = 300.0
+GRACE_S = 1.0
+HEAD_BYTES = 16
+SAFETENSORS_HEADER_LIMIT = 100_000_000
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,200}\.(gguf|safetensors)", re.IGNORECASE)
+SHA256 = re.compile(r"[0-9a-f]{64}")
+CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+
+
+class Refusal(Exception):  # noqa: N818
+    """An expected failure; ``answer`` is what the caller reads."""
+
+    def __init__(self, error_id: str, what: str, why: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.answer = {"error_id": error_id, "what": what, "why": why, "hint": hint}
+
+
+class Interrupted(Exception):  # noqa: N818
+    """A download broke off, another request may mend it; ``wait_s`` is the server's wish."""
+
+    def __init__(self, why: str, wait_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.wait_s = wait_s
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to have in the store, from ``url`` or ``upload_path`` (on this host); 0 and "": not known."""
+
+    file_name: str
+    reference: str = ""
+    url: str = ""
+    upload_path: str = ""
+    sha256: str = ""
+    size_bytes: int = 0
+    revision: str = ""
+    trust_first_download: bool = False
+    token: str = field(default="", repr=False)
+    free_space_reserve_percent: float = 10
+    stall_timeout_s: float = 60
+    attempts: int = 8
+    backoff_s: float = 1
+
+
+def read_job(text: str) -> Job:
+    """Parse and check a job; raises Refusal ``model-job-invalid`` or ``model-hash-missing``."""
+    known = {item.name for item in fields(Job)}
+    try:
+        job = Job(**{key: value for key, value in json.loads(text).items() if key in known})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Refusal("model-job-invalid", "the job on stdin cannot be read", type(error).__name__) from None
+    if bool(job.url) == bool(job.upload_path) or (
+        job.url and urlsplit(job.url).scheme not in ("http", "https")
+    ):
+        raise Refusal(
+            "model-job-invalid", f"the job for {job.file_name} needs an http(s) url or an upload_path"
+        )
+    if job.sha256 and not SHA256.fullmatch(job.sha256):
+        raise Refusal("model-job-invalid", f"the sha256 of {job.file_name} is not 64 lower-case hex digits")
+    if not job.sha256 and not job.trust_first_download:
+        hint = "give its sha256, or accept the first download's with trust_first_download"
+        raise Refusal(
+            "model-hash-missing", f"nothing says which SHA-256 {job.file_name} must have", hint=hint
+        )
+    return job
+
+
+class Place:
+    """Where the model called ``name`` and its companions lie."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        if not FILE_NAME.fullmatch(name):
+            raise Refusal(
+                "model-job-invalid", f"{name!r} is not the plain name of a .gguf or .safetensors file"
+            )
+        self.directory, self.name, self.final = directory, name, directory / name
+        self.record, self.lock = directory / f"{name}.json", directory / f"{name}.lock"
+        self.part, self.sidecar = directory / f"{name}.part", directory / f"{name}.part.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the file's lock; raises Refusal ``model-pull-busy`` when another process keeps it."""
+        deadline = time.monotonic() + GRACE_S
+        while (descriptor := self._try_lock()) is None:
+            if time.monotonic() > deadline:
+                raise Refusal("model-pull-busy", f"another process is at work on {self.name}")
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            self.lock.unlink()
+            os.close(descriptor)
+
+    def _try_lock(self) -> int | None:
+        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_ino == self.lock.stat().st_ino:
+                return descriptor
+        os.close(descriptor)
+        return None
+
+    def busy(self) -> bool:
+        """Whether a process holds the lock (asked with a shared lock, kept for an instant)."""
+        try:
+            with self.lock.open("rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def content_sha256(self) -> str:
+        """SHA-256 of the model: the recorded one while size and stamp agree, else read; "" without a file."""
+        if not self.final.is_file():
+            return ""
+        record, stat = read_json(self.record), self.final.stat()
+        if record.get("size_bytes") == stat.st_size and self.record.stat().st_mtime_ns == stat.st_mtime_ns:
+            return str(record.get("sha256"))
+        return hash_file(self.final)
+
+    def expected_sha256(self, job: Job) -> str:
+        """Return the job's, or the one trusted before for the same url; "": the first download decides.
+
+        A sidecar without a part is left when the file was published but not yet recorded.
+        """
+        if job.sha256:
+            return job.sha256
+        sources = [self.record] if self.part.exists() else [self.record, self.sidecar]
+        known = [data["sha256"] for data in map(read_json, sources) if data.get("url") == job.url]
+        return str(known[0]) if known else ""
+
+    def write_record(self, job: Job, sha256: str) -> bool:
+        """Write and stamp the record; returns whether its content changed."""
+        stat, before = self.final.stat(), read_json(self.record)
+        record = {key: getattr(job, key) for key in ("reference", "revision", "url")}
+        record.update(sha256=sha256, size_bytes=stat.st_size, trusted_first_download=not job.sha256)
+        if record != before:
+            write_json(self.record, record)
+        if self.record.stat().st_mtime_ns != stat.st_mtime_ns:
+            os.utime(self.record, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
+        return record != before
+
+    def discard_part(self) -> None:
+        """Remove what an unfinished pull left; the sidecar first, so that no part is taken for another's."""
+        self.sidecar.unlink(missing_ok=True)
+        sync_directory(self.directory)
+        self.part.unlink(missing_ok=True)
+
+
+class Part:
+    """The unfinished file: ``offset`` bytes are written; ``digest`` covers them, or is None after a resume.
+
+    Bytes are forced to disk every SYNC_BYTES and that offset is noted with the kernel's boot id: after a
+    killed process all bytes count, after a power cut only the forced ones. The final SHA-256 decides.
+    """
+
+    def __init__(self, place: Place, job: Job, expected: str) -> None:
+        self.place, self.job, self.expected = place, job, expected
+        self.etag, self.total_bytes, self.offset, self.synced = "", job.size_bytes, 0, 0
+        self.digest: Any = hashlib.sha256()
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        self.file = os.fdopen(os.open(place.part, flags, 0o644), "r+b", buffering=0)
+        self._resume(read_json(place.sidecar))
+
+    def _resume(self, left: dict[str, Any]) -> None:
+        size, synced = os.fstat(self.file.fileno()).st_size, int(left.get("synced_bytes", 0))
+        size = size if left.get("boot_id") == boot_id() else min(size, synced)
+        total = int(left.get("total_bytes", 0))
+        etag = str(left.get("etag", "")) if left.get("url") == self.job.url else ""
+        same_content = self.expected != "" and left.get("sha256") == self.expected
+        if (
+            size == 0
+            or not (etag or same_content)
+            or 0 < total < size
+            or self.job.size_bytes not in (0, total)
+        ):
+            return self.restart("", 0)
+        self.etag, self.total_bytes, self.offset, self.synced, self.digest = etag, total, size, synced, None
+        self.file.truncate(size)
+        self.file.seek(size)
+        return self.save()
+
+    def restart(self, etag: str, total_bytes: int) -> None:
+        """Forget all bytes, for what the server now offers; the old sidecar is gone before they are."""
+        self.place.sidecar.unlink(missing_ok=True)
+        sync_directory(self.place.directory)
+        self.file.seek(0)
+        self.file.truncate(0)
+        self.etag, self.total_bytes = etag, total_bytes or self.job.size_bytes
+        self.offset, self.synced, self.digest = 0, 0, hashlib.sha256()
+        self.save()
+
+    def save(self, sha256: str = "") -> None:
+        """Write the sidecar."""
+        known = {
+            "boot_id": boot_id(),
+            "etag": self.etag,
+            "sha256": sha256 or self.expected,
+            "url": self.job.url,
+        }
+        write_json(
+            self.place.sidecar, {**known, "synced_bytes": self.synced, "total_bytes": self.total_bytes}
+        )
+
+    def append(self, data: bytes) -> None:
+        """Write ``data`` at the end; raises Refusal ``model-no-space``."""
+        with disk_errors(self.place):
+            view = memoryview(data)
+            while view:
+                view = view[self.file.write(view) :]
+            self.offset += len(data)
+            if self.digest:
+                self.digest.update(data)
+            if self.offset - self.synced >= SYNC_BYTES:
+                os.fsync(self.file.fileno())
+                self.synced = self.offset
+                self.save()
+
+    def sha256(self) -> str:
+        """SHA-256 of the file, read again only when an earlier process wrote some of it."""
+        return str(self.digest.hexdigest()) if self.digest else hash_file(self.place.part)
+
+    def publish(self, sha256: str) -> None:
+        """Give the checked file its final name, durably."""
+        with disk_errors(self.place):
+            os.fchmod(self.file.fileno(), 0o644)
+            os.fsync(self.file.fileno())
+            self.save(sha256)
+            self.place.part.rename(self.place.final)
+            sync_directory(self.place.directory)
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows http(s) only, never down from https, and shows the token to its own origin only."""
+
+    def redirect_request(
+        self, req: Request, _fp: object, _code: int, _msg: str, _headers: object, newurl: str
+    ) -> Request:
+        """Return the next request; raises Refusal ``model-redirect-refused``."""
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        if new.scheme not in ("http", "https") or (old.scheme, new.scheme) == ("https", "http"):
+            what = f"{old.scheme}://{old.netloc} redirects to {new.scheme}://{new.netloc}"
+            raise Refusal(
+                "model-redirect-refused", what, "only http(s) is followed, and never down from https"
+            )
+        request = Request(newurl, headers=req.headers)  # noqa: S310
+        token = req.unredirected_hdrs.get("Authorization")
+        if token and (old.scheme, old.netloc) == (new.scheme, new.netloc):
+            request.add_unredirected_header("Authorization", token)
+        return request
+
+    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
+
+
+def ask(job: Job, part: Part) -> http.client.HTTPResponse:
+    """Request the missing bytes; returns the server's answer."""
+    headers = {"Accept-Encoding": "identity", "User-Agent": "localai-deploy"}
+    if part.offset:
+        headers["Range"] = f"bytes={part.offset}-"
+        headers.update({"If-Range": part.etag} if part.etag else {})
+    request = Request(job.url, headers=headers)  # noqa: S310
+    if job.token and may_carry_token(job.url):
+        request.add_unredirected_header("Authorization", f"Bearer {job.token}")
+    https = urllib.request.HTTPSHandler(context=ssl.create_default_context())
+    opener = urllib.request.OpenerDirector()
+    for handler in (urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), https, Redirects()):
+        opener.add_handler(handler)
+    opener.add_handler(urllib.request.HTTPDefaultErrorHandler())
+    opener.add_handler(urllib.request.HTTPErrorProcessor())
+    answer: http.client.HTTPResponse = opener.open(request, timeout=job.stall_timeout_s)
+    return answer
+
+
+def fit_part(part: Part, answer: http.client.HTTPResponse) -> None:
+    """Keep the part's bytes when the answer continues them, else restart it; raises Interrupted, Refusal."""
+    job, header = part.job, answer.headers
+    etag = header.get("ETag", "") if header.get("ETag", "").startswith('"') else ""
+    total = answer.length or 0
+    if answer.status == http.client.PARTIAL_CONTENT:
+        match = CONTENT_RANGE.fullmatch(header.get("Content-Range", ""))
+        start, total = (int(match[1]), int(match[2])) if match else (-1, 0)
+        stale = part.etag not in ("", etag) and (etag or not part.expected)
+        if start != part.offset or part.total_bytes not in (0, total) or stale:
+            part.restart("", 0)
+            raise Interrupted("the server's file is no longer the one that was begun")
+        part.total_bytes = total
+    else:
+        part.restart(etag, total)
+    if header.get("Content-Encoding", "identity") != "identity":
+        raise Refusal("model-download-failed", f"{job.url} cannot be fetched", "the server encodes the body")
+    if not (part.expected or part.total_bytes or header.get("Transfer-Encoding") == "chunked"):
+        why = "the server tells no length: a cut-off file could not be told from a whole one"
+        raise Refusal("model-download-failed", f"{job.url} cannot be trusted", why, "give its sha256")
+    if job.size_bytes and total not in (0, job.size_bytes):
+        part.restart("", 0)
+        raise Interrupted(f"the server offers {total} bytes, {job.size_bytes} are expected")
+    require_space(part)
+
+
+def download(job: Job, part: Part) -> None:
+    """Fetch until the answer ends; raises Interrupted when it brought too little or too much."""
+    with ask(job, part) as answer:
+        fit_part(part, answer)
+        if part.offset == 0:
+            head = answer.read(HEAD_BYTES)
+            if len(head) == HEAD_BYTES:
+                check_magic(part.place.name, head)
+            part.append(head)
+        for data in steady(answer, job.stall_timeout_s):
+            part.append(data)
+            if 0 < part.total_bytes < part.offset:
+                part.restart("", 0)
+                raise Interrupted(f"the server sends more than the {job.size_bytes} bytes expected")
+    if part.offset < part.total_bytes:
+        raise Interrupted(f"the connection ended after {part.offset} of {part.total_bytes} bytes")
+
+
+def steady(answer: http.client.HTTPResponse, stall_timeout_s: float) -> Iterator[bytes]:
+    """Yield the body as it comes; raises Interrupted when a whole stall time-out brings next to nothing."""
+    since, received = time.monotonic(), 0
+    while data := answer.read1(CHUNK_BYTES):
+        yield data
+        received += len(data)
+        elapsed = time.monotonic() - since
+        if elapsed >= stall_timeout_s:
+            if received < MINIMUM_BYTES_PER_S * elapsed:
+                raise Interrupted(f"only {received} bytes came in {elapsed:.0f} s")
+            since, received = time.monotonic(), 0
+
+
+def attempt(job: Job, part: Part) -> None:
+    """Make one request; raises Interrupted for what may pass, Refusal for what will not."""
+    try:
+        download(job, part)
+    except urllib.error.HTTPError as error:
+        with error:
+            judge_status(job, part, error)
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            what, hint = (
+                f"the certificate of {job.url} is not trusted",
+                "add its CA to the host's trust store",
+            )
+            raise Refusal("model-tls-failed", what, str(reason), hint) from None
+        raise Interrupted(str(reason) or type(reason).__name__) from None
+
+
+def judge_status(job: Job, part: Part, error: urllib.error.HTTPError) -> None:
+    """Sort an HTTP status: nothing was missing (416), Interrupted, or Refusal."""
+    status = f"HTTP {error.code} {error.reason}"
+    if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if error.headers.get("Content-Range") == f"bytes */{part.offset}":
+            return
+        part.restart("", 0)
+        raise Interrupted(status)
+    if error.code in TRANSIENT:
+        raise Interrupted(status, retry_after_s(error.headers.get("Retry-After", "")))
+    if error.code in (401, 403):
+        raise Refusal("model-gated", f"{job.url} is not allowed", status, "give a token that may read it")
+    if error.code in (404, 410):
+        raise Refusal("model-not-found", f"{job.url} does not exist", status)
+    raise Refusal("model-download-failed", f"{job.url} cannot be fetched", status)
+
+
+def fetch(job: Job, part: Part) -> None:
+    """Repeat attempts until complete, ``job.attempts`` of them in a row without a MiB of progress."""
+    failures, best = 0, part.offset
+    while part.offset == 0 or part.offset != part.total_bytes:
+        try:
+            return attempt(job, part)
+        except Interrupted as error:
+            failures = 1 if part.offset - best >= PROGRESS_BYTES else failures + 1
+            best = max(best, part.offset)
+            if failures >= job.attempts or error.wait_s > LONGEST_WAIT_S:
+                why, hint = f"{error} (attempt {failures})", "run it again later: it goes on where it stopped"
+                raise Refusal("model-download-failed", f"{job.url} cannot be fetched", why, hint) from None
+            pause = min(60.0, job.backoff_s * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
+            time.sleep(max(error.wait_s, pause))
+    return None
+
+
+def pull_url(job: Job, place: Place, expected: str) -> str:
+    """Fetch, check, publish; returns the SHA-256. A wrong one is fetched once more from byte 0."""
+    part = Part(place, job, expected)
+    with part.file:
+        require_space(part)
+        for _ in range(2):
+            fetch(job, part)
+            actual = part.sha256()
+            if actual == (expected or actual):
+                check_head(place.name, place.part)
+                part.publish(actual)
+                return actual
+            part.restart("", 0)
+    raise wrong_hash(job, expected, actual)
+
+
+def pull_upload(job: Job, place: Place, expected: str) -> str:
+    """Check and publish a file of this host, moved if it lies in the store, else copied; returns SHA-256."""
+    upload = Path(job.upload_path)
+    if not upload.is_file():
+        raise Refusal("model-file-missing", f"the uploaded file {upload} is not there")
+    check_head(place.name, upload)
+    actual = hash_file(upload)
+    if actual != (expected or actual):
+        raise wrong_hash(job, expected, actual)
+    place.discard_part()
+    with disk_errors(place):
+        (os.rename if upload.parent == place.directory else shutil.copyfile)(upload, place.part)
+    part = Part(place, job, actual)
+    part.publish(actual)
+    return actual
+
+
+def pull(directory: Path, job: Job) -> dict[str, Any]:
+    """Converge one model; ``state``: present (nothing to do), recorded (the record was wrong), pulled."""
+    place = Place(directory, job.file_name)
+    with disk_errors(place), place.locked():
+        expected = place.expected_sha256(job)
+        actual, state = place.content_sha256(), "recorded"
+        if not actual or actual != expected:
+            actual, state = (pull_url if job.url else pull_upload)(job, place, expected), "pulled"
+        changed = place.write_record(job, actual)
+        place.discard_part()
+        state = state if changed or state == "pulled" else "present"
+        size_bytes = place.final.stat().st_size
+    answer = {
+        "changed": state != "present",
+        "path": str(place.final),
+        "sha256": actual,
+        "size_bytes": size_bytes,
+    }
+    return {**answer, "state": state, "error_id": "", "what": "", "why": "", "hint": ""}
+
+
+def status(directory: Path, job: Job) -> dict[str, Any]:
+    """Say how far the job's file is, changing nothing: present, partial, absent or different."""
+    place = Place(directory, job.file_name)
+    actual, expected = place.content_sha256(), place.expected_sha256(job)
+    partial = size_of(place.part)
+    if actual and actual == expected:
+        return {"state": "present", "bytes": size_of(place.final)}
+    if partial:
+        return {"state": "partial", "bytes": partial}
+    return {"state": "different" if actual else "absent", "bytes": size_of(place.final)}
+
+
+def follow(directory: Path, name: str, seconds: float) -> dict[str, Any]:
+    """Watch a pull until it ends, at most for ``seconds``; a pull that just starts has GRACE_S to appear."""
+    place = Place(directory, name)
+    start, begun, seen = time.monotonic(), size_of(place.part), False
+    while (busy := place.busy()) or not (seen or time.monotonic() - start >= min(GRACE_S, seconds)):
+        seen = seen or busy
+        if time.monotonic() - start >= seconds:
+            break
+        time.sleep(0.1)
+    done, total = size_of(place.part), read_json(place.sidecar).get("total_bytes", 0)
+    rate = max(0, done - begun) / max(time.monotonic() - start, 0.001)
+    if busy:
+        return {"state": "pulling", "bytes": done, "total_bytes": total, "bytes_per_s": round(rate)}
+    if place.sidecar.exists() or not place.final.exists():
+        state = "failed" if place.sidecar.exists() else "absent"
+        return {"state": state, "bytes": done, "total_bytes": total, "bytes_per_s": 0}
+    whole = size_of(place.final)
+    return {"state": "done", "bytes": whole, "total_bytes": whole, "bytes_per_s": 0}
+
+
+def models(directory: Path) -> list[dict[str, Any]]:
+    """List what the store holds: present, partial, unrecorded, or missing (recorded only)."""
+    names = {re.sub(r"(\.part)?(\.json)?$", "", path.name) for path in directory.iterdir()}
+    return [describe(Place(directory, name)) for name in sorted(names) if FILE_NAME.fullmatch(name)]
+
+
+def describe(place: Place) -> dict[str, Any]:
+    """One model of the list."""
+    record = read_json(place.record)
+    state = ("present" if record else "unrecorded") if place.final.is_file() else "missing"
+    state = "partial" if state == "missing" and place.part.exists() else state
+    return {
+        **record,
+        "file_name": place.name,
+        "state": state,
+        "bytes": size_of(place.final) or size_of(place.part),
+    }
+
+
+def verify(directory: Path, names: list[str]) -> dict[str, Any]:
+    """Read the named (or all) models again; raises Refusal ``model-altered`` when one is not as recorded."""
+    results = []
+    for name in names or [model["file_name"] for model in models(directory)]:
+        place = Place(directory, name)
+        expected = str(read_json(place.record).get("sha256", ""))
+        actual = hash_file(place.final) if place.final.is_file() else ""
+        results.append(
+            {"file_name": name, "ok": actual == expected != "", "sha256": actual, "expected": expected}
+        )
+    return {"ok": all(result["ok"] for result in results), "models": results}
+
+
+def remove(directory: Path, name: str) -> dict[str, Any]:
+    """Remove a model with its record and part."""
+    place = Place(directory, name)
+    with disk_errors(place), place.locked():
+        paths = [path for path in (place.sidecar, place.part, place.final, place.record) if path.exists()]
+        freed = size_of(place.part) + size_of(place.final)
+        for path in paths:
+            path.unlink()
+    return {"changed": bool(paths), "freed_bytes": freed}
+
+
+def check_head(name: str, path: Path) -> None:
+    """Check the first bytes of a file; see :func:`check_magic`."""
+    with path.open("rb") as stream:
+        check_magic(name, stream.read(HEAD_BYTES))
+
+
+def check_magic(name: str, head: bytes) -> None:
+    """Raise Refusal ``model-format-wrong`` unless ``head`` begins a file of the kind that ``name`` says."""
+    if name.lower().endswith(".gguf"):
+        right = head[:4] == b"GGUF" and 1 <= int.from_bytes(head[4:8], "little") <= 99
+    else:
+        right = 2 <= int.from_bytes(head[:8], "little") <= SAFETENSORS_HEADER_LIMIT and head[8:9] == b"{"
+    if not right:
+        raise Refusal("model-format-wrong", f"{name} is not what its name says", f"it begins with {head!r}")
+
+
+def wrong_hash(job: Job, expected: str, actual: str) -> Refusal:
+    """Make the Refusal ``model-hash-mismatch``."""
+    hint = "the source changed its file or is damaged: check the reference, then its sha256"
+    return Refusal(
+        "model-hash-mismatch",
+        f"{job.file_name} has another SHA-256 than expected",
+        f"{actual} instead of {expected}",
+        hint,
+    )
+
+
+def require_space(part: Part) -> None:
+    """Raise Refusal ``model-no-space`` unless the missing bytes and the reserve fit."""
+    total = part.total_bytes
+    need = total - part.offset + int(total * part.job.free_space_reserve_percent / 100)
+    disk = os.statvfs(part.place.directory)
+    free = disk.f_bavail * disk.f_frsize
+    if total and free < need:
+        raise Refusal(
+            "model-no-space",
+            f"no space for {part.place.name}",
+            f"{need} bytes needed, {free} free in {part.place.directory}",
+            "free some, or choose a smaller model",
+        )
+
+
+@contextlib.contextmanager
+def disk_errors(place: Place) -> Iterator[None]:
+    """Turn what the file system refuses into a Refusal."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        error_id = "model-no-space" if full else "model-store-unwritable"
+        raise Refusal(error_id, f"{place.name} cannot be kept in {place.directory}", str(error)) from None
+
+
+def may_carry_token(url: str) -> bool:
+    """Whether nobody on the way can read a header: https, or this host itself."""
+    parts = urlsplit(url)
+    with contextlib.suppress(ValueError):
+        return parts.scheme == "https" or ipaddress.ip_address(parts.hostname or "").is_loopback
+    return parts.hostname == "localhost"
+
+
+def retry_after_s(header: str) -> float:
+    """Seconds that a Retry-After header asks for (a number or a date); 0 when it cannot be read."""
+    with contextlib.suppress(ValueError, TypeError):
+        return (
+            float(header)
+            if header.isdigit()
+            else email.utils.parsedate_to_datetime(header).timestamp() - time.time()
+        )
+    return 0.0
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while data := stream.read(1 << 20):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Size in bytes; 0 when it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
+
+
+def boot_id() -> str:
+    """Identity of this boot of the kernel."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Object in a JSON file; empty when absent or damaged."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return data if isinstance(data, dict) else {}
+    return {}
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write durably: the old content or the new one, never a piece."""
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("w", encoding="utf-8") as stream:
+        os.fchmod(stream.fileno(), 0o644)
+        stream.write(json.dumps(data, indent=1, sort_keys=True) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.rename(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Force renames and removals in a directory to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="The model store of this host.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("pull", "status", "follow", "list", "verify", "rm"):
+        command = commands.add_parser(name)
+        command.add_argument("--dir", type=Path, required=True)
+        if name == "follow":
+            command.add_argument("--file", required=True)
+            command.add_argument("--seconds", type=float, default=5)
+        if name in ("verify", "rm"):
+            command.add_argument("names", nargs="*" if name == "verify" else 1, metavar="NAME")
+    return parser.parse_args()
+
+
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    """Run the command; returns its answer, raises Refusal."""
+    if not given.dir.is_dir():
+        raise Refusal("model-store-missing", f"{given.dir} is not a directory")
+    commands: dict[str, Callable[[], dict[str, Any]]] = {
+        "pull": lambda: pull(given.dir, read_job(sys.stdin.read())),
+        "status": lambda: status(given.dir, read_job(sys.stdin.read())),
+        "follow": lambda: follow(given.dir, given.file, given.seconds),
+        "list": lambda: {"models": models(given.dir)},
+        "verify": lambda: verify(given.dir, given.names),
+        "rm": lambda: remove(given.dir, given.names[0]),
+    }
+    return commands[given.command]()
+
+
+def main() -> int:
+    """Print the answer; returns the exit code."""
+    try:
+        answer = run(arguments())
+    except Refusal as refusal:
+        answer = {
+            "changed": False,
+            "path": "",
+            "sha256": "",
+            "size_bytes": 0,
+            "state": "failed",
+            **refusal.answer,
+        }
+    print(json.dumps(answer, sort_keys=True))
+    return 3 if answer.get("error_id") or answer.get("ok") is False else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
