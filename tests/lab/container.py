@@ -1,0 +1,158 @@
+"""One systemd container: its cgroup, its processes, its overlay root. Knows nothing of networks or SSH.
+
+The container runs in a cgroup of its own, so that everything in it can be found and ended without any
+record: also after the process that started it is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.layout import LabError
+from tests.lab.system import run
+
+_CGROUP_MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/systemd"))
+_ENTER = 'for group in $1; do echo $$ > "$group/cgroup.procs"; done; shift; exec "$@"'
+_POWEROFF_TIMEOUT_S = 30.0
+_KILL_TIMEOUT_S = 10.0
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container called ``unit`` (unique on this machine) whose root is ``rootfs``."""
+
+    unit: str
+    hostname: str
+    rootfs: Path
+    console_log: Path
+
+    def start(self, namespace: str) -> None:
+        """Boot systemd in the network namespace; returns at once, the container outlives this process."""
+        groups = self._cgroups()
+        for group in groups:
+            group.mkdir(exist_ok=True)
+        with self.console_log.open("w") as log:
+            subprocess.Popen(
+                ["sh", "-c", _ENTER, "sh", " ".join(map(str, groups)), *self._command(namespace)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd="/",
+                env={"PATH": os.environ["PATH"]},
+            )
+
+    def _command(self, namespace: str) -> list[str]:
+        return [
+            *("systemd-nspawn", "--quiet", "--boot", "--directory", str(self.rootfs)),
+            *("--machine", self.unit, "--hostname", self.hostname, "--register=no", "--keep-unit"),
+            *(f"--network-namespace-path=/run/netns/{namespace}", "--link-journal=no"),
+            *("--resolv-conf=off", "--timezone=off", "--console=read-only"),
+        ]
+
+    def _cgroups(self) -> list[Path]:
+        """Its cgroup in each hierarchy that systemd uses; other hierarchies are left alone."""
+        mounts = [mount for mount in _CGROUP_MOUNTS if (mount / "cgroup.procs").exists()]
+        return [mount / self.unit for mount in mounts]
+
+    def pids(self) -> list[int]:
+        """All its processes, the supervising systemd-nspawn included, as this machine numbers them."""
+        lists = [p for group in self._cgroups() for p in group.glob("**/cgroup.procs")]
+        return sorted({int(pid) for path in lists for pid in _read(path).split()})
+
+    def leader(self) -> int:
+        """The container's PID 1, as this machine numbers it."""
+        for pid in self.pids():
+            status = _read(Path(f"/proc/{pid}/status"))
+            if any(line.startswith("NSpid:") and line.endswith("\t1") for line in status.splitlines()):
+                return pid
+        raise LabError(f"container {self.unit} has no PID 1; see {self.console_log}")
+
+    def power_off(self) -> None:
+        """Shut down in order; what has not ended after 30 s is killed."""
+        if self.pids():
+            os.kill(self.leader(), signal.SIGRTMIN + 4)
+            self._wait_until_gone(_POWEROFF_TIMEOUT_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End every process at once and remove the cgroup."""
+        for pid in self.pids():
+            _kill(pid)
+        if not self._wait_until_gone(_KILL_TIMEOUT_S):
+            raise LabError(f"container {self.unit} does not end: processes {self.pids()}")
+        for group in self._cgroups():
+            _remove_tree_of_groups(group)
+
+    def _wait_until_gone(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while self.pids():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A writable view ``merged`` of ``base``: all changes lie in ``upper``."""
+
+    base: Path
+    upper: Path
+    work: Path
+    merged: Path
+
+    def mount(self) -> None:
+        """Mount it; features that would leave references instead of files in ``upper`` are off."""
+        for directory in (self.upper, self.work, self.merged):
+            directory.mkdir(parents=True, exist_ok=True)
+        options = f"lowerdir={self.base},upperdir={self.upper},workdir={self.work}"
+        run(
+            *("mount", "-t", "overlay", "overlay", str(self.merged)),
+            *("-o", f"{options},redirect_dir=off,metacopy=off,index=off"),
+        )
+
+    def unmount(self) -> None:
+        """Inverse of :meth:`mount`; no error when it is not mounted."""
+        if self.merged.is_mount():
+            run("umount", str(self.merged))
+
+    def replace_upper(self, saved: Path) -> None:
+        """Make ``saved`` the content of ``upper``; it must not be mounted."""
+        for directory in (self.upper, self.work):
+            shutil.rmtree(directory, ignore_errors=True)
+        copy_tree(saved, self.upper)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy with owners, times, whiteouts and trusted attributes; ``target`` is replaced."""
+    if target.exists():
+        shutil.rmtree(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    run("cp", "--archive", "--reflink=auto", str(source), str(target))
+
+
+def _remove_tree_of_groups(group: Path) -> None:
+    for directory, _, _ in os.walk(group, topdown=False):
+        Path(directory).rmdir()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

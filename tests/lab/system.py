@@ -1,0 +1,45 @@
+"""What the lab needs from the machine it runs on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+_PACKAGE_OF_COMMAND = {
+    "ip": "iproute2",
+    "mmdebstrap": "mmdebstrap",
+    "nsenter": "util-linux",
+    "openssl": "openssl",
+    "ssh": "openssh-client",
+    "systemd-nspawn": "systemd-container",
+}
+_ALSO = ("ca-certificates", "debian-archive-keyring")
+
+
+def system_packages() -> tuple[str, ...]:
+    """The apt packages to install before the first host."""
+    return tuple(sorted({*_PACKAGE_OF_COMMAND.values(), *_ALSO}))
+
+
+def missing_packages() -> tuple[str, ...]:
+    """Those of :func:`system_packages` whose command is not on the PATH."""
+    return tuple(sorted({p for c, p in _PACKAGE_OF_COMMAND.items() if shutil.which(c) is None}))
+
+
+def reason_to_skip_hosts() -> str:
+    """Why no host can be started here; empty when one can."""
+    if os.geteuid() != 0:
+        return "throw-away hosts need root (systemd-nspawn, network namespaces)"
+    missing = missing_packages()
+    if missing:
+        return f"apt packages missing for throw-away hosts: {' '.join(missing)}"
+    return ""
+
+
+def run(*argv: str, check: bool = True, input_text: str | None = None) -> str:
+    """Run a command and return its stdout; on failure raise with its stderr."""
+    done = subprocess.run(argv, input=input_text, capture_output=True, text=True, check=False)
+    if check and done.returncode != 0:
+        raise RuntimeError(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
