@@ -1,0 +1,23 @@
+"""All explanations in one place."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from localai_deploy.explanations import Explanation
+
+_MODULES = (
+    "localai_deploy.domain.explanations",
+    "localai_deploy.hub.explanations",
+    "localai_deploy.targets.explanations",
+    "localai_deploy.provisioner.explanations",
+    "localai_deploy.workflow.explanations",
+)
+
+
+def catalogue() -> dict[str, Explanation]:
+    """Error id → explanation; every id that the program can raise is here (held by a test)."""
+    entries: dict[str, Explanation] = {}
+    for module in _MODULES:
+        entries |= import_module(module).EXPLANATIONS
+    return entries

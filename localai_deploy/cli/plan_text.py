@@ -1,0 +1,79 @@
+"""A plan as text: what happens, why, and the difference it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from localai_deploy.domain.facts import HostFacts
+from localai_deploy.domain.plan import Action, Change, Finding, HostPlan, Step
+from localai_deploy.domain.units import format_bytes
+
+_MARK = {
+    Action.CREATE: ("+", "green"),
+    Action.CHANGE: ("~", "yellow"),
+    Action.KEEP: ("=", None),
+    Action.REMOVE: ("-", "red"),
+    Action.CHECK: ("?", "cyan"),
+}
+_SHOWN_CHANGES = 24
+
+
+def plan_lines(plan: HostPlan, facts: HostFacts | None = None) -> Iterator[str]:
+    """Lines of one host's plan."""
+    yield click.style(f"Plan for {plan.host}", bold=True) + (f"  ({_host_line(facts)})" if facts else "")
+    for step in plan.steps:
+        yield from _step_lines(step)
+    for finding in plan.warnings:
+        yield from _finding_lines(finding, "!", "yellow")
+    for finding in plan.blockers:
+        yield from _finding_lines(finding, "x", "red")
+    yield _summary(plan)
+
+
+def _host_line(facts: HostFacts) -> str:
+    memory = format_bytes(facts.memory_bytes)
+    return f"{facts.os_pretty_name}, {facts.architecture}, {facts.cpu_count} CPUs, {memory} memory"
+
+
+def _step_lines(step: Step) -> Iterator[str]:
+    mark, color = _MARK[step.action]
+    notes = [name for name, on in (("destructive", step.destructive), ("reboot", step.reboot)) if on]
+    suffix = f"  [{', '.join(notes)}]" if notes else ""
+    yield click.style(f"  {mark} {step.kind.value:<12}", fg=color) + f"{step.reason}{suffix}"
+    for change in step.changes[:_SHOWN_CHANGES]:
+        yield f"      {_change_text(change)}"
+    hidden = len(step.changes) - _SHOWN_CHANGES
+    if hidden > 0:
+        yield f"      … and {hidden} more (-o json shows all)"
+
+
+def _change_text(change: Change) -> str:
+    if not change.before:
+        return click.style(f"+ {change.name}: {change.after}", fg="green")
+    if not change.after:
+        return click.style(f"- {change.name}: {change.before}", fg="red")
+    return click.style(f"~ {change.name}: {change.before} -> {change.after}", fg="yellow")
+
+
+def _finding_lines(finding: Finding, mark: str, color: str) -> Iterator[str]:
+    yield click.style(f"  {mark} {finding.what} [{finding.finding_id}]", fg=color)
+    if finding.why:
+        yield f"      why: {finding.why}"
+    for number, line in enumerate(finding.hint.splitlines()):
+        yield f"      {'fix:' if number == 0 else '    '} {line}"
+
+
+def _summary(plan: HostPlan) -> str:
+    if plan.blockers:
+        return f"  {len(plan.blockers)} blocker(s): nothing will be changed."
+    count = {action: sum(step.action is action for step in plan.steps) for action in Action}
+    if not plan.steps:
+        return "  Nothing of ours is on this host."
+    parts = [
+        f"{count[action]} to {action.value}"
+        for action in (Action.CREATE, Action.CHANGE, Action.REMOVE)
+        if count[action]
+    ]
+    return f"  {', '.join(parts)}." if parts else "  Nothing to change; the roles look once more and checks run."

@@ -1,0 +1,46 @@
+"""``render``: the Ansible project that ``up`` would run."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from localai_deploy.cli.options import deployment_options, host_options, hosts_from
+from localai_deploy.cli.plan_view import blocked_error
+from localai_deploy.cli.progress import say
+from localai_deploy.domain.spec import Choices
+from localai_deploy.provisioner.render import render_project
+from localai_deploy.workflow import deploy as workflow
+
+
+@click.command(epilog="Example: localai-deploy render -d project admin@192.0.2.10 --model hf:ORG/REPO/FILE.gguf")
+@click.argument("hosts", nargs=-1, metavar="[HOST]...")
+@click.option(
+    "-d", "--directory", required=True, type=click.Path(path_type=Path), help="Where the project goes."
+)
+@deployment_options
+@host_options
+def render(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
+    """Write inventory, playbooks and roles for HOST; plain `ansible-playbook` runs them.
+
+    No secret is written: give a sudo password to ansible-playbook with -K.
+    """
+    wanted = hosts_from(hosts, options)
+    with ExitStack() as stack:
+        targets = workflow.open_targets(wanted, stack)
+        looked = workflow.look(wanted, targets, Choices(update=options["update"]), say)
+        planned = [one.planned for one in looked if one.planned and one.planned.deployment]
+        if len(planned) != len(looked):
+            raise blocked_error(looked)
+        project = render_project(options["directory"], [workflow.project_host(one) for one in planned])
+    if options["output"] == "json":
+        data = {"schema": "localai-deploy/render/v1", "directory": str(project.directory.resolve())}
+        click.echo(json.dumps(data, indent=2))
+    else:
+        click.echo(f"written: {project.directory}")
+        click.echo(f"run it:  cd {project.directory} && ansible-playbook -i inventory site.yml")
+    return 0

@@ -1,0 +1,196 @@
+"""What of each step is already on the host: one pure observation per step kind.
+
+The planner turns an observation into an action; a re-run after a crash reads the same observation
+to learn how far the unfinished step came. A step kind without an observation cannot be planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from localai_deploy.domain import paths
+from localai_deploy.domain.deployment import Deployment
+from localai_deploy.domain.facts import CorruptRecord, HostFacts
+from localai_deploy.domain.lock import LockedPackage
+from localai_deploy.domain.plan import Change, StepKind
+from localai_deploy.domain.reference import ModelFile
+from localai_deploy.domain.units import format_bytes
+
+
+class State(StrEnum):
+    """How far the host is from what a step wants."""
+
+    ABSENT = "absent"
+    PARTIAL = "partial"
+    DIFFERENT = "different"
+    PRESENT = "present"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of one step's part of the host; ``evidence`` is for a person."""
+
+    state: State
+    evidence: str
+    changes: tuple[Change, ...] = ()
+
+
+Observe = Callable[[Deployment, HostFacts], Observation]
+
+
+def observe_step(kind: StepKind, deployment: Deployment, facts: HostFacts) -> Observation:
+    """Look up one step's part of the host in its facts.
+
+    :raises KeyError: the step kind has no registered observation.
+    """
+    return OBSERVATIONS[kind](deployment, facts)
+
+
+def observe_prepare(deployment: Deployment, facts: HostFacts) -> Observation:
+    """Compare the ownership record."""
+    record = facts.deployment
+    wanted = deployment.record()
+    if record is None or isinstance(record, CorruptRecord):
+        return Observation(State.ABSENT, "the host is not marked as ours", _record_changes({}, wanted))
+    changes = _record_changes(record, wanted)
+    if changes:
+        return Observation(State.DIFFERENT, f"{len(changes)} value(s) of the deployment differ", changes)
+    return Observation(State.PRESENT, "the deployment's record is as wanted")
+
+
+def observe_environment(deployment: Deployment, facts: HostFacts) -> Observation:
+    """Compare the prefix's own package records with the lock."""
+    installed = {package.name: (package.build, package.sha256) for package in facts.installed_packages}
+    wanted = {package.name: package for package in deployment.lock.packages}
+    missing = [p for name, p in wanted.items() if installed.get(name) != (p.build, p.sha256)]
+    surplus = sorted(set(installed) - set(wanted))
+    if not installed:
+        return Observation(
+            State.ABSENT, f"{deployment.prefix} holds no package", _package_changes(missing, [])
+        )
+    if missing or surplus:
+        return Observation(
+            State.PARTIAL,
+            f"{len(wanted) - len(missing)} of {len(wanted)} locked packages are installed",
+            _package_changes(missing, surplus),
+        )
+    return Observation(State.PRESENT, f"all {len(wanted)} locked packages are installed")
+
+
+def observe_runtime(deployment: Deployment, facts: HostFacts) -> Observation:
+    """Compare the runtime's acceptance record with the locked server package."""
+    record = facts.runtime
+    package = deployment.package
+    wanted = f"{package.version} {package.build}"
+    if record is None or isinstance(record, CorruptRecord):
+        return Observation(State.ABSENT, "the runtime was not accepted yet", (Change("build", "", wanted),))
+    found = f"{record.get('version', '?')} {record.get('build', '?')}"
+    if found != wanted:
+        return Observation(State.DIFFERENT, f"accepted was {found}", (Change("build", found, wanted),))
+    return Observation(State.PRESENT, f"{package.name} {wanted} was accepted")
+
+
+def observe_models(deployment: Deployment, facts: HostFacts) -> Observation:
+    """Compare the store with the wanted files."""
+    seen = [_observe_model(model, facts) for model in deployment.models]
+    changes = tuple(change for one in seen for change in one.changes)
+    evidence = "; ".join(one.evidence for one in seen)
+    states = {one.state for one in seen}
+    if states == {State.PRESENT}:
+        return Observation(State.PRESENT, evidence)
+    if states == {State.ABSENT}:
+        return Observation(State.ABSENT, evidence, changes)
+    return Observation(
+        State.DIFFERENT if State.DIFFERENT in states else State.PARTIAL, evidence, changes
+    )
+
+
+def _observe_model(model: ModelFile, facts: HostFacts) -> Observation:
+    name, total = model.file_name, format_bytes(model.size_bytes) if model.size_bytes else "unknown size"
+    wanted = f"{total}, sha256 {model.sha256[:12] or 'of the first download'}"
+    fact = facts.model(name)
+    if fact is None or (not fact.size_bytes and not fact.partial_bytes):
+        return Observation(State.ABSENT, f"{name} is not there", (Change(name, "", wanted),))
+    if not fact.size_bytes:
+        part = f"{format_bytes(fact.partial_bytes)} of {total} downloaded"
+        return Observation(State.PARTIAL, f"{name}: {part}", (Change(name, part, wanted),))
+    if fact.sha256 and fact.sha256 == model.sha256 and model.size_bytes in {0, fact.size_bytes}:
+        return Observation(State.PRESENT, f"{name} is there, sha256 {fact.sha256[:12]}")
+    before = f"{format_bytes(fact.size_bytes)}, sha256 {fact.sha256[:12] or 'unrecorded'}"
+    return Observation(State.DIFFERENT, f"{name} is another file", (Change(name, before, wanted),))
+
+
+def observe_service(deployment: Deployment, facts: HostFacts) -> Observation:
+    """Look at the unit, its files and whether it runs from the environment's prefix."""
+    unit_file = f"/etc/systemd/system/{deployment.service_name}.service"
+    missing = [path for path in (unit_file, paths.API_KEY_FILE) if path not in facts.files]
+    unit = facts.unit
+    if len(missing) == 2 and unit.load_state == "not-found":
+        return Observation(
+            State.ABSENT,
+            f"no unit {deployment.service_name}",
+            (Change("service", "", f"{deployment.service_name} on {deployment.endpoint}"),),
+        )
+    if missing:
+        return Observation(
+            State.PARTIAL,
+            f"missing: {', '.join(missing)}",
+            tuple(Change(path, "", "restored") for path in missing),
+        )
+    if not unit.running:
+        state = f"{unit.active_state} ({unit.sub_state})"
+        return Observation(State.PARTIAL, f"the unit is {state}", (Change("service", state, "active"),))
+    if unit.exec_path and not unit.exec_path.startswith(f"{deployment.prefix}/"):
+        return Observation(
+            State.DIFFERENT,
+            f"the service runs {unit.exec_path}",
+            (Change("executable", unit.exec_path, deployment.command[0]),),
+        )
+    return Observation(State.PRESENT, f"{deployment.service_name} is running")
+
+
+def observe_verification(deployment: Deployment, facts: HostFacts) -> Observation:
+    """Verification leaves nothing on the host: it is always done anew."""
+    del deployment, facts
+    return Observation(State.PRESENT, "nothing is kept on the host")
+
+
+OBSERVATIONS: Mapping[StepKind, Observe] = {
+    StepKind.PREPARE: observe_prepare,
+    StepKind.ENVIRONMENT: observe_environment,
+    StepKind.RUNTIME: observe_runtime,
+    StepKind.MODELS: observe_models,
+    StepKind.SERVICE: observe_service,
+    StepKind.VERIFY: observe_verification,
+}
+
+
+def _record_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
+    old, new = _flatten(before), _flatten(after)
+    return tuple(
+        Change(name, old.get(name, ""), new.get(name, ""))
+        for name in sorted({*old, *new})
+        if old.get(name, "") != new.get(name, "")
+    )
+
+
+def _flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in record.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{name}.")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            for index, item in enumerate(value):
+                flat |= _flatten(item, f"{name}[{index}].")
+        else:
+            flat[name] = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return flat
+
+
+def _package_changes(missing: list[LockedPackage], surplus: list[str]) -> tuple[Change, ...]:
+    added = [Change(p.name, "", f"{p.version} {p.build} ({format_bytes(p.size_bytes)})") for p in missing]
+    return (*added, *(Change(name, "installed", "") for name in surplus))

@@ -1,0 +1,29 @@
+"""Where things lie on a host. The roles' defaults name the same places (held equal by a test)."""
+
+from __future__ import annotations
+
+CONFIG_DIR = "/etc/localai-deploy"
+STATE_DIR = "/var/lib/localai-deploy"
+PREFIX_DIR = "/opt/localai-deploy"
+LIBRARY_DIR = "/usr/local/lib/localai-deploy"
+
+DEPLOYMENT_FILE = f"{CONFIG_DIR}/deployment.json"
+RUNTIME_FILE = f"{CONFIG_DIR}/runtime.json"
+API_KEY_FILE = f"{CONFIG_DIR}/api-key"
+MODEL_STORE_DIR = f"{STATE_DIR}/models"
+MODEL_STORE_PROGRAM = f"{LIBRARY_DIR}/model_store.py"
+
+
+def environment_prefix(runtime: str) -> str:
+    """The conda prefix of a runtime."""
+    return f"{PREFIX_DIR}/envs/{runtime}"
+
+
+def lock_file(runtime: str) -> str:
+    """Where a host records which packages its environment holds."""
+    return f"{CONFIG_DIR}/locks/{runtime}.json"
+
+
+def service_name(runtime: str) -> str:
+    """The systemd unit's name, without ``.service``."""
+    return f"localai-{runtime.replace('_', '-')}"

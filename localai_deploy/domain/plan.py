@@ -1,0 +1,148 @@
+"""The plan: typed steps with reasons, made by a pure function from spec and world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from localai_deploy.errors import ExitCode, LocalaiError
+
+
+class StepKind(StrEnum):
+    """Every kind of step, in the order in which a deployment runs them."""
+
+    PREPARE = "prepare"
+    ENVIRONMENT = "environment"
+    RUNTIME = "runtime"
+    MODELS = "models"
+    SERVICE = "service"
+    VERIFY = "verify"
+
+
+ROLE_OF: dict[StepKind, str] = {
+    StepKind.PREPARE: "base",
+    StepKind.ENVIRONMENT: "conda",
+    StepKind.RUNTIME: "llama_cpp",
+    StepKind.MODELS: "model_store",
+    StepKind.SERVICE: "service",
+}
+"""The role that carries a step out; a step without one changes nothing on the host."""
+
+
+class Action(StrEnum):
+    """What a step does to its part of the host."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    KEEP = "keep"
+    REMOVE = "remove"
+    CHECK = "check"
+
+
+class Severity(StrEnum):
+    """Whether a finding stops the plan."""
+
+    BLOCKER = "blocker"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about the world that speaks against the plan; ``finding_id`` is explained by ``explain``."""
+
+    finding_id: str
+    severity: Severity
+    what: str
+    why: str = ""
+    hint: str = ""
+    exit_code: ExitCode = ExitCode.REFUSED
+
+    @classmethod
+    def from_error(cls, error: LocalaiError) -> Finding:
+        """A blocker out of an error that observation met."""
+        return cls(
+            error.error_id, Severity.BLOCKER, error.what, error.why, error.hint, exit_code=error.exit_code
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One value before and after; an empty side means that it is not there."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step on one host.
+
+    :param reason: why it is there, for a person.
+    :param reversible: whether ``down`` undoes it without loss.
+    :param destructive: whether something is lost that only a new download brings back.
+    """
+
+    kind: StepKind
+    action: Action
+    reason: str
+    changes: tuple[Change, ...] = ()
+    reversible: bool = True
+    reboot: bool = False
+    destructive: bool = False
+
+    @property
+    def changes_host(self) -> bool:
+        """Whether the host will differ afterwards."""
+        return self.action in {Action.CREATE, Action.CHANGE, Action.REMOVE}
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """What will happen to one host."""
+
+    host: str
+    steps: tuple[Step, ...]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def blockers(self) -> tuple[Finding, ...]:
+        """Findings that must be gone before anything is changed."""
+        return tuple(f for f in self.findings if f.severity is Severity.BLOCKER)
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """Findings to know of."""
+        return tuple(f for f in self.findings if f.severity is Severity.WARNING)
+
+    @property
+    def changes_host(self) -> bool:
+        """Whether any step changes something."""
+        return any(step.changes_host for step in self.steps)
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data of the ``plan`` JSON schema."""
+        return {
+            "host": self.host,
+            "changes": self.changes_host,
+            "blockers": [_finding_data(f) for f in self.blockers],
+            "warnings": [_finding_data(f) for f in self.warnings],
+            "steps": [_step_data(step) for step in self.steps],
+        }
+
+
+def _finding_data(finding: Finding) -> dict[str, str]:
+    return {"id": finding.finding_id, "what": finding.what, "why": finding.why, "hint": finding.hint}
+
+
+def _step_data(step: Step) -> dict[str, Any]:
+    return {
+        "kind": step.kind.value,
+        "action": step.action.value,
+        "reason": step.reason,
+        "changes": [{"name": c.name, "before": c.before, "after": c.after} for c in step.changes],
+        "reversible": step.reversible,
+        "reboot": step.reboot,
+        "destructive": step.destructive,
+    }

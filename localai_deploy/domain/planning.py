@@ -1,0 +1,125 @@
+"""``make_plan``: a pure function from what is wanted and what is there to steps with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from localai_deploy.domain import paths
+from localai_deploy.domain.deployment import Deployment
+from localai_deploy.domain.facts import CorruptRecord, HostFacts
+from localai_deploy.domain.observations import Observation, State, observe_step
+from localai_deploy.domain.plan import Action, Change, Finding, HostPlan, Severity, Step, StepKind
+from localai_deploy.domain.preflight import preflight, space_findings
+from localai_deploy.domain.spec import HostSpec
+from localai_deploy.domain.units import format_bytes
+
+_ACTION = {
+    State.ABSENT: Action.CREATE,
+    State.PARTIAL: Action.CHANGE,
+    State.DIFFERENT: Action.CHANGE,
+    State.PRESENT: Action.KEEP,
+}
+
+
+def make_plan(
+    spec: HostSpec,
+    facts: HostFacts,
+    deployment: Deployment | None,
+    problems: Iterable[Finding] = (),
+) -> HostPlan:
+    """Plan one host.
+
+    :param deployment: what is wanted, resolved; ``None`` when ``problems`` say why it could not be.
+    :param problems: what stood in the way of resolving it.
+    """
+    findings = (*preflight(spec, facts), *problems)
+    if deployment is None:
+        return HostPlan(spec.name, (), findings)
+    steps = tuple(_step(kind, deployment, facts) for kind in StepKind)
+    return HostPlan(spec.name, steps, (*findings, *space_findings(deployment, facts)))
+
+
+def _step(kind: StepKind, deployment: Deployment, facts: HostFacts) -> Step:
+    seen = observe_step(kind, deployment, facts)
+    action = Action.CHECK if kind is StepKind.VERIFY else _ACTION[seen.state]
+    return Step(kind, action, _reason(kind, seen, deployment), seen.changes, destructive=_replaces(kind, seen))
+
+
+def _replaces(kind: StepKind, seen: Observation) -> bool:
+    """A model of the same name with another content is replaced."""
+    return kind is StepKind.MODELS and seen.state is State.DIFFERENT
+
+
+def _reason(kind: StepKind, seen: Observation, deployment: Deployment) -> str:
+    if seen.state is State.PRESENT and kind is not StepKind.VERIFY:
+        return seen.evidence
+    wanted = _PURPOSE[kind].format(
+        packages=len(deployment.lock.packages),
+        download=format_bytes(deployment.lock.download_bytes),
+        server=f"{deployment.package.name} {deployment.package.version} {deployment.package.build}",
+        count=len(deployment.models),
+        endpoint=deployment.endpoint,
+    )
+    return wanted if kind is StepKind.VERIFY else f"{wanted}: {seen.evidence}"
+
+
+_PURPOSE = {
+    StepKind.PREPARE: "mark the host as ours, add the service user and the few packages needed",
+    StepKind.ENVIRONMENT: "install {packages} locked packages ({download}) into a conda environment",
+    StepKind.RUNTIME: "accept {server} by hash and by running it",
+    StepKind.MODELS: "pull {count} model file(s), checked by SHA-256",
+    StepKind.SERVICE: "serve on {endpoint} under systemd, with an API key",
+    StepKind.VERIFY: "prove it: service, port, key, model hash, runtime build, a real completion",
+}
+
+
+def make_removal(name: str, facts: HostFacts, *, purge: bool) -> HostPlan:
+    """Plan ``down``: everything of ours goes, in reverse order; models stay unless ``purge``."""
+    if facts.deployment is None:
+        return HostPlan(name, ())
+    steps = [
+        Step(StepKind.SERVICE, Action.REMOVE, "stop the service; remove its unit and API key"),
+        _model_removal(facts, purge=purge),
+        Step(StepKind.RUNTIME, Action.REMOVE, "forget the accepted runtime"),
+        Step(
+            StepKind.ENVIRONMENT,
+            Action.REMOVE,
+            f"remove the conda environment ({len(facts.installed_packages)} packages) and its tool",
+        ),
+        Step(StepKind.PREPARE, Action.REMOVE, "remove the packages and the user that came with us, last our mark"),
+    ]
+    return HostPlan(name, tuple(steps), _removal_findings(name, facts))
+
+
+def _model_removal(facts: HostFacts, *, purge: bool) -> Step:
+    sizes = [(m.file_name, m.size_bytes or m.partial_bytes) for m in facts.models]
+    total = format_bytes(sum(size for _, size in sizes))
+    if not purge:
+        return Step(
+            StepKind.MODELS,
+            Action.REMOVE,
+            f"remove the pull program; {len(sizes)} model file(s) stay in {paths.MODEL_STORE_DIR} ({total})",
+        )
+    changes = tuple(Change(file_name, format_bytes(size), "") for file_name, size in sizes)
+    return Step(
+        StepKind.MODELS,
+        Action.REMOVE,
+        f"delete {len(sizes)} model file(s), {total}",
+        changes,
+        reversible=False,
+        destructive=True,
+    )
+
+
+def _removal_findings(name: str, facts: HostFacts) -> tuple[Finding, ...]:
+    if not isinstance(facts.deployment, CorruptRecord):
+        return ()
+    return (
+        Finding(
+            "record-unreadable",
+            Severity.WARNING,
+            f"{paths.DEPLOYMENT_FILE} on {name} cannot be read",
+            facts.deployment.reason,
+            "what lies in our own directories is removed all the same",
+        ),
+    )

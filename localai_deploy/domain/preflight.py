@@ -1,0 +1,182 @@
+"""What speaks against a deployment on a host, from facts alone: nothing is changed while one blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from localai_deploy.domain import paths
+from localai_deploy.domain.deployment import Deployment, is_our_record
+from localai_deploy.domain.facts import CorruptRecord, HostFacts
+from localai_deploy.domain.plan import Finding, Severity
+from localai_deploy.domain.spec import HostSpec
+from localai_deploy.domain.units import format_bytes
+
+SUPPORTED_SYSTEMS = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
+PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64"}
+UNPACKED_RATIO = 4
+"""An unpacked conda environment is at most about four times its archives (measured on CUDA packages)."""
+RESERVE = 1.10
+"""Free space beyond a download, so that a full disk does not stop the host (pitfall pull-corrupt)."""
+
+
+def preflight(spec: HostSpec, facts: HostFacts) -> tuple[Finding, ...]:
+    """Findings that need no look at packages or models."""
+    return tuple(finding for check in _HOST_CHECKS for finding in check(spec, facts))
+
+
+def space_findings(deployment: Deployment, facts: HostFacts) -> tuple[Finding, ...]:
+    """Whether disk and memory suffice for what is still to come."""
+    return (*_disk(deployment, facts), *_memory(deployment, facts))
+
+
+def _blocker(finding_id: str, what: str, why: str = "", hint: str = "") -> Finding:
+    return Finding(finding_id, Severity.BLOCKER, what, why, hint)
+
+
+def _warning(finding_id: str, what: str, why: str = "", hint: str = "") -> Finding:
+    return Finding(finding_id, Severity.WARNING, what, why, hint)
+
+
+def _system(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
+    if facts.os_version not in SUPPORTED_SYSTEMS.get(facts.os_id, ()):
+        yield _blocker(
+            "os-unsupported",
+            f"{spec.name} runs {facts.os_pretty_name or 'an unknown system'}",
+            "supported are Debian 12 and 13, Ubuntu 22.04 and 24.04",
+        )
+    if facts.architecture not in PLATFORMS:
+        yield _blocker("architecture-unsupported", f"{spec.name} is a {facts.architecture} machine")
+    if not facts.systemd_running:
+        yield _blocker(
+            "systemd-missing",
+            f"systemd does not run on {spec.name}",
+            "the service is a systemd unit",
+            "on WSL: set systemd=true under [boot] in /etc/wsl.conf and restart the distribution",
+        )
+    if not facts.python_version:
+        yield _blocker(
+            "python-missing", f"{spec.name} has no python3", "Ansible needs it", "sudo apt install python3"
+        )
+
+
+def _privileges(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
+    if not facts.is_root:
+        yield _blocker(
+            "sudo-missing",
+            f"{spec.connection.display} cannot become root on {spec.name}",
+            hint="give the user sudo rights, or log in as root; with a password: --ask-become-pass",
+        )
+
+
+def _ownership(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
+    record = facts.deployment
+    if isinstance(record, CorruptRecord) or (record is not None and not is_our_record(record)):
+        why = record.reason if isinstance(record, CorruptRecord) else "its schema is not one of this version"
+        yield _blocker(
+            "record-unreadable",
+            f"{paths.DEPLOYMENT_FILE} on {spec.name} cannot be read",
+            why,
+            "move it away by hand if the deployment is not wanted any more",
+        )
+
+
+def _port(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
+    listener = facts.listener(spec.port)
+    ours = f"{paths.service_name(spec.runtime)}.service"
+    if listener and listener.unit != ours:
+        owner = listener.unit or listener.process or "a process that cannot be seen"
+        yield _blocker(
+            "port-taken",
+            f"port {spec.port} of {spec.name} is taken",
+            f"{owner} listens on {listener.address}:{listener.port}",
+            "choose another port with --port, or stop that service",
+        )
+
+
+def _other_runtimes(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
+    for other in facts.runtimes:
+        yield _blocker(
+            "runtime-present",
+            f"{spec.name} already has {other.kind}",
+            other.evidence,
+            "a host's other runtime is never overwritten: remove it, or choose another host",
+        )
+
+
+def _exposure(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
+    del facts
+    if spec.binds_beyond_loopback:
+        yield _blocker(
+            "bind-without-tls",
+            f"the API of {spec.name} would listen on {spec.bind} without TLS",
+            "key and prompts would cross the network in clear text",
+            "leave it on 127.0.0.1 and reach it through `ssh -L` (the report prints the command)",
+        )
+
+
+def _mirrors(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
+    del facts
+    for name in spec.mirrors.unauthenticated():
+        yield _warning(
+            "mirror-unauthenticated",
+            f"mirror {name} is reached over plain http",
+            "hashes that are looked up there are only as good as the network in between",
+        )
+
+
+def _package_lock(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
+    if facts.apt_locked:
+        yield _warning(
+            "apt-lock", f"apt or dpkg is busy on {spec.name}", "it is waited for, up to five minutes"
+        )
+
+
+_HOST_CHECKS: tuple[Callable[[HostSpec, HostFacts], Iterator[Finding]], ...] = (
+    _system,
+    _privileges,
+    _ownership,
+    _port,
+    _other_runtimes,
+    _exposure,
+    _mirrors,
+    _package_lock,
+)
+
+
+def _disk(deployment: Deployment, facts: HostFacts) -> Iterator[Finding]:
+    installed = {package.sha256 for package in facts.installed_packages}
+    packages = sum(p.size_bytes for p in deployment.lock.packages if p.sha256 not in installed)
+    needs = {
+        paths.PREFIX_DIR: int(packages * (1 + UNPACKED_RATIO)),
+        paths.STATE_DIR: sum(_missing_bytes(deployment, facts)),
+    }
+    for path, need in needs.items():
+        free = facts.free_bytes.get(path)
+        if free is not None and need * RESERVE > free:
+            yield _blocker(
+                "no-space",
+                f"{path} on {deployment.spec.name} has {format_bytes(free)} free",
+                f"{format_bytes(int(need * RESERVE))} are needed (10 % reserve included)",
+                "make room, or mount a larger disk there",
+            )
+
+
+def _missing_bytes(deployment: Deployment, facts: HostFacts) -> Iterator[int]:
+    for model in deployment.models:
+        fact = facts.model(model.file_name)
+        if fact is None:
+            yield model.size_bytes
+        elif not (fact.size_bytes and fact.sha256 == model.sha256):
+            yield max(model.size_bytes - fact.partial_bytes, 0)
+
+
+def _memory(deployment: Deployment, facts: HostFacts) -> Iterator[Finding]:
+    served = deployment.models[0]
+    if served.size_bytes > facts.memory_bytes > 0:
+        yield _warning(
+            "memory-short",
+            f"{served.file_name} ({format_bytes(served.size_bytes)}) is larger than the memory of "
+            f"{deployment.spec.name} ({format_bytes(facts.memory_bytes)})",
+            "it will be read from disk for every token",
+            "choose a smaller quantisation or model",
+        )

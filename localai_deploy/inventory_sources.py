@@ -1,0 +1,67 @@
+"""Find the file and line of an inventory that sets a variable, for messages that help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+_SUFFIXES = {"", ".yml", ".yaml", ".json"}
+
+
+def find_source(inventory: Path, host: str, groups: Sequence[str], name: str) -> str:
+    """``FILE:LINE`` of the definition that wins for ``host``, else the inventory's own path.
+
+    :param groups: the host's groups, innermost first.
+    """
+    root = inventory if inventory.is_dir() else inventory.parent
+    places = [("host_vars", host), *(("group_vars", group) for group in groups)]
+    for folder, owner in places:
+        for path in _variable_files(root / folder, owner):
+            line = _line_of_key(path, name)
+            if line:
+                return f"{path.relative_to(root)}:{line}"
+    for path in _inventory_files(inventory):
+        line = _line_of_text(path, name)
+        if line:
+            return f"{path.relative_to(root)}:{line}"
+    return str(inventory)
+
+
+def _variable_files(folder: Path, owner: str) -> Iterator[Path]:
+    for suffix in sorted(_SUFFIXES):
+        path = folder / f"{owner}{suffix}"
+        if path.is_dir():
+            yield from sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+        elif path.is_file():
+            yield path
+
+
+def _inventory_files(inventory: Path) -> list[Path]:
+    if inventory.is_file():
+        return [inventory]
+    return sorted(path for path in inventory.iterdir() if path.is_file())
+
+
+def _line_of_key(path: Path, name: str) -> int:
+    """1-based line of a top-level key; 0 when the file has none, is vaulted or is no YAML."""
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return 0
+    if not isinstance(node, yaml.MappingNode):
+        return 0
+    return next((key.start_mark.line + 1 for key, _ in node.value if key.value == name), 0)
+
+
+def _line_of_text(path: Path, name: str) -> int:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    for number, line in enumerate(lines, start=1):
+        words = line.replace("=", " ").replace(":", " ").split()
+        if name in words and not line.lstrip().startswith("#"):
+            return number
+    return 0

@@ -1,0 +1,123 @@
+"""Write the Ansible project of a run: inventory dumped from data, thin playbooks from templates."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from localai_deploy.domain.plan import ROLE_OF
+from localai_deploy.errors import InputError
+from localai_deploy.resources import resource_dir
+
+GROUP = "inference"
+GATHER_SUBSET = ("!all", "!min", "distribution", "platform", "service_mgr", "python", "pkg_mgr", "user")
+_MARK = ".localai-deploy-project"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A rendered Ansible project."""
+
+    directory: Path
+
+    @property
+    def inventory(self) -> Path:
+        """The inventory directory."""
+        return self.directory / "inventory"
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectHost:
+    """One host of a project.
+
+    :param connection_variables: ``ansible_*`` variables, without secrets.
+    :param variables: role variables, resolved.
+    """
+
+    name: str
+    connection_variables: Mapping[str, Any]
+    variables: Mapping[str, Any]
+
+
+def render_project(directory: Path, hosts: Sequence[ProjectHost]) -> Project:
+    """Write the project into ``directory``, which is new, empty or an earlier project.
+
+    :raises InputError: ``directory-not-ours`` when it holds something else.
+    """
+    _prepare_directory(directory)
+    project = Project(directory)
+    for name, text in rendered_files(hosts).items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    shutil.copytree(resource_dir("playbooks") / "roles", directory / "roles", dirs_exist_ok=True)
+    return project
+
+
+def rendered_files(hosts: Sequence[ProjectHost]) -> dict[str, str]:
+    """Relative path → content of all files but the roles."""
+    steps = [{"role": role, "kind": kind.value} for kind, role in ROLE_OF.items()]
+    values = {"group": GROUP, "gather_subset": list(GATHER_SUBSET)}
+    return {
+        "ansible.cfg": _from_template("ansible.cfg.j2", {}),
+        "site.yml": _from_template("site.yml.j2", {**values, "steps": steps}),
+        "reset.yml": _from_template("reset.yml.j2", {**values, "steps": steps[::-1]}),
+        "inventory/hosts.yml": _dump(_inventory(hosts)),
+        **{f"inventory/host_vars/{host.name}.yml": _dump(dict(host.variables)) for host in hosts},
+    }
+
+
+def _inventory(hosts: Sequence[ProjectHost]) -> dict[str, Any]:
+    return {GROUP: {"hosts": {host.name: dict(host.connection_variables) for host in hosts}}}
+
+
+def _dump(data: Mapping[str, Any]) -> str:
+    """YAML in which no string can be taken for a template: braces in data stay data."""
+    return "---\n" + yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Marks strings with Jinja's opening marks as ``!unsafe``, and never writes aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    tag = "!unsafe" if "{{" in text or "{%" in text else "tag:yaml.org,2002:str"
+    return dumper.represent_scalar(tag, text)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _from_template(name: str, values: Mapping[str, Any]) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(resource_dir("templates") / "project"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - YAML and INI, not HTML
+    )
+    return environment.get_template(name).render(values)
+
+
+def _prepare_directory(directory: Path) -> None:
+    if directory.exists() and (not directory.is_dir() or (any(directory.iterdir()) and not (directory / _MARK).exists())):
+        raise InputError(
+            "directory-not-ours",
+            f"{directory} is not empty and not a project of localai-deploy",
+            hint="name a new directory",
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / _MARK).write_text("", encoding="utf-8")
+    for stale in ("inventory", "roles"):
+        shutil.rmtree(directory / stale, ignore_errors=True)

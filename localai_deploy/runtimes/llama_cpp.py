@@ -1,0 +1,43 @@
+"""llama.cpp's ``llama-server`` from conda-forge's ``llama.cpp`` package."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from localai_deploy.domain.lock import Variant
+from localai_deploy.domain.paths import environment_prefix
+from localai_deploy.domain.spec import HostSpec
+from localai_deploy.runtimes.base import API_KEY_FILE_TOKEN
+
+
+class LlamaCpp:
+    """The build string tells the variant: ``cpu_…`` or ``cuda129_…`` (conda-forge's feedstock)."""
+
+    name = "llama_cpp"
+    package = "llama.cpp"
+    health_path = "/health"
+    open_paths = ("/health", "/v1/health", "/")
+
+    def match_spec(self, variant: Variant) -> str:
+        """See :class:`localai_deploy.runtimes.base.Runtime`."""
+        return f"{self.package} * {variant}*"
+
+    def command(self, spec: HostSpec, model_path: str) -> tuple[str, ...]:
+        """Context and layers are given, and the server's own fitting is off: the plan is what runs."""
+        return (
+            f"{environment_prefix(self.name)}/bin/llama-server",
+            *("--model", model_path),
+            *("--alias", PurePosixPath(model_path).stem),
+            *("--host", spec.bind, "--port", str(spec.port)),
+            *("-c", str(spec.context_length), "-ngl", str(spec.gpu_layers)),
+            *("--parallel", str(spec.parallel)),
+            *("--fit", "off"),
+            *("--api-key-file", API_KEY_FILE_TOKEN),
+            "--metrics",
+            "--offline",
+        )
+
+    def environment(self, spec: HostSpec) -> dict[str, str]:
+        """Nothing: all is on the command line, where it can be seen."""
+        del spec
+        return {}

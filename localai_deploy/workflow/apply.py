@@ -1,0 +1,144 @@
+"""Carry plans out: one role at a time over all hosts, each step journalled before it changes anything."""
+
+from __future__ import annotations
+
+import secrets as random
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from localai_deploy.domain.plan import ROLE_OF, StepKind
+from localai_deploy.errors import ExitCode, LocalaiError
+from localai_deploy.inventory import Secrets
+from localai_deploy.provisioner.events import Event, TaskFailed
+from localai_deploy.provisioner.render import Project, ProjectHost, render_project
+from localai_deploy.provisioner.run import run_playbook
+from localai_deploy.provisioner.secret_files import secret_inventory
+from localai_deploy.workflow.journal import Journal
+from localai_deploy.workflow.state_dir import state_dir
+
+KEPT_RUNS = 20
+
+
+class Listener(Protocol):
+    """Who follows a run; the command line shows it as progress."""
+
+    def step_started(self, kind: StepKind, hosts: Sequence[str]) -> None:
+        """A step begins."""
+
+    def task_event(self, event: Event) -> None:
+        """Something happened inside a step."""
+
+    def step_ended(self, kind: StepKind, changed: Mapping[str, int], failed: Sequence[str]) -> None:
+        """A step is over: changed tasks per host, and the hosts on which it failed."""
+
+
+@dataclass(slots=True)
+class HostOutcome:
+    """How a run ended on one host; ``changed`` counts Ansible tasks."""
+
+    changed: int = 0
+    error: LocalaiError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run's place on the disk and its rendered project."""
+
+    run_id: str
+    directory: Path
+    project: Project
+    secrets: Path
+    outcomes: dict[str, HostOutcome] = field(default_factory=dict)
+
+    @property
+    def good_hosts(self) -> list[str]:
+        """Hosts on which nothing has failed so far."""
+        return [name for name, outcome in self.outcomes.items() if outcome.error is None]
+
+
+def open_run(hosts: Sequence[ProjectHost], secrets: Mapping[str, Secrets], stack: ExitStack) -> Run:
+    """Render the project of a run; its secrets live until ``stack`` closes."""
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{random.token_hex(3)}"
+    directory = state_dir() / "runs" / run_id
+    directory.mkdir(parents=True, mode=0o700)
+    _forget_old_runs(directory.parent)
+    project = render_project(directory / "project", hosts)
+    variables = {host.name: _secret_variables(secrets[host.name]) for host in hosts}
+    secret_file = stack.enter_context(secret_inventory(variables))
+    return Run(run_id, directory, project, secret_file, {host.name: HostOutcome() for host in hosts})
+
+
+def journal_of(host: str) -> Journal:
+    """The journal of a host."""
+    return Journal(state_dir() / "journal" / f"{host}.jsonl")
+
+
+def run_steps(run: Run, kinds: Sequence[StepKind], listener: Listener, *, removing: bool = False) -> None:
+    """Run the roles of ``kinds`` in that order; a host that fails drops out, the others go on."""
+    for kind in kinds:
+        hosts = run.good_hosts
+        if kind in ROLE_OF and hosts:
+            _run_step(run, kind, hosts, listener, removing=removing)
+
+
+def _run_step(run: Run, kind: StepKind, hosts: list[str], listener: Listener, *, removing: bool) -> None:
+    for host in hosts:
+        journal_of(host).begin(run.run_id, kind, removing=removing)
+    listener.step_started(kind, hosts)
+    result = run_playbook(
+        run.project,
+        "reset.yml" if removing else "site.yml",
+        tags=[ROLE_OF[kind]],
+        hosts=hosts,
+        secrets=run.secrets,
+        artifacts=run.directory / "ansible" / kind.value,
+        on_event=listener.task_event,
+    )
+    for host in hosts:
+        outcome = run.outcomes[host]
+        outcome.changed += result.changed.get(host, 0)
+        if host in result.failed:
+            outcome.error = _step_failed(kind, result.failed[host], result.log)
+        journal_of(host).end(run.run_id, kind, "failed" if outcome.error else "done")
+    listener.step_ended(kind, result.changed, sorted(result.failed))
+
+
+def _step_failed(kind: StepKind, failure: TaskFailed, log: Path) -> LocalaiError:
+    log_hint = f"log: {log}/stdout; nothing is lost: the same command goes on from here"
+    if failure.problem:
+        hint = failure.problem.get("hint", "")
+        return LocalaiError(
+            failure.problem["error_id"],
+            f"{failure.host}: {failure.problem.get('what', '')}",
+            why=failure.problem.get("why", ""),
+            hint=f"{hint}\n{log_hint}".strip(),
+            exit_code=ExitCode.PARTIAL,
+        )
+    error_id = "host-lost" if failure.unreachable else "step-failed"
+    what = "the host went away" if failure.unreachable else f"task {failure.task!r} failed"
+    return LocalaiError(
+        error_id,
+        f"{failure.host}: {what} in step {kind.value}",
+        why=failure.message,
+        hint=log_hint,
+        exit_code=ExitCode.PARTIAL,
+    )
+
+
+def _secret_variables(secrets: Secrets) -> dict[str, str]:
+    wanted = {
+        "ansible_become_password": secrets.become_password,
+        "model_store_token": secrets.hub_token,
+    }
+    return {name: value for name, value in wanted.items() if value}
+
+
+def _forget_old_runs(directory: Path) -> None:
+    import shutil
+
+    for old in sorted(directory.iterdir())[:-KEPT_RUNS]:
+        shutil.rmtree(old, ignore_errors=True)

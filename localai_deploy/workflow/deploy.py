@@ -1,0 +1,173 @@
+"""The flow of ``up``, ``verify`` and ``down`` over hosts that were looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from localai_deploy.domain import paths
+from localai_deploy.domain.facts import HostFacts
+from localai_deploy.domain.plan import ROLE_OF, HostPlan, StepKind
+from localai_deploy.domain.planning import make_removal
+from localai_deploy.domain.spec import Choices
+from localai_deploy.errors import ExitCode, LocalaiError
+from localai_deploy.inventory import InventoryHost
+from localai_deploy.provisioner.render import ProjectHost
+from localai_deploy.provisioner.variables import removal_variables, role_variables
+from localai_deploy.targets import open_target
+from localai_deploy.targets.base import Target
+from localai_deploy.verifier.report import CheckResult, Report
+from localai_deploy.workflow.apply import HostOutcome, Listener, Run, open_run, run_steps
+from localai_deploy.workflow.observe import PlannedHost, Say, plan_host, record_of
+
+PARALLEL_HOSTS = 8
+DEPLOY_STEPS = tuple(kind for kind in StepKind if kind in ROLE_OF)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One host after the first look: planned, or the error that prevented it."""
+
+    host: InventoryHost
+    planned: PlannedHost | None = None
+    error: LocalaiError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeployResult:
+    """Outcome per host and the verification's report (``None`` when no host came that far)."""
+
+    outcomes: Mapping[str, HostOutcome]
+    report: Report | None
+
+
+def open_targets(hosts: Sequence[InventoryHost], stack: ExitStack) -> dict[str, Target]:
+    """A target per host; connections close with ``stack``."""
+    targets = {}
+    for host in hosts:
+        target = open_target(host.name, host.connection, become_password=host.secrets.become_password)
+        stack.callback(target.close)
+        targets[host.name] = target
+    return targets
+
+
+def look(
+    hosts: Sequence[InventoryHost],
+    targets: Mapping[str, Target],
+    choices: Choices,
+    say: Say,
+    *,
+    lock: ExitStack | None = None,
+) -> list[Looked]:
+    """Look at all hosts at once; with ``lock`` each one is held against other runs until it closes."""
+
+    def one(host: InventoryHost) -> Looked:
+        target = targets[host.name]
+        try:
+            if lock is not None:
+                target.connect()
+                lock.enter_context(target.hold())
+            return Looked(host, plan_host(host, target, choices, say))
+        except LocalaiError as error:
+            if error.exit_code is ExitCode.MALFORMED or len(hosts) == 1:
+                raise
+            return Looked(host, error=error)
+
+    for host in hosts:
+        host.spec()
+    with ThreadPoolExecutor(PARALLEL_HOSTS) as pool:
+        return list(pool.map(one, hosts))
+
+
+def deploy(planned: Sequence[PlannedHost], listener: Listener, on_check: Callable[[CheckResult], None]) -> DeployResult:
+    """Apply plans without blockers, then verify what came through."""
+    with ExitStack() as stack:
+        run = open_run(
+            [project_host(one) for one in planned], {one.host.name: one.host.secrets for one in planned}, stack
+        )
+        run_steps(run, DEPLOY_STEPS, listener)
+        report = _verify(run, run.good_hosts, on_check) if run.good_hosts else None
+    return DeployResult(run.outcomes, report)
+
+
+def verify(planned: Sequence[PlannedHost], on_check: Callable[[CheckResult], None]) -> Report:
+    """Run the checks alone."""
+    with ExitStack() as stack:
+        hosts = [project_host(one) for one in planned]
+        run = open_run(hosts, {one.host.name: one.host.secrets for one in planned}, stack)
+        return _verify(run, [host.name for host in hosts], on_check)
+
+
+def _verify(run: Run, hosts: Sequence[str], on_check: Callable[[CheckResult], None]) -> Report:
+    from localai_deploy.verifier.run import run_checks
+
+    return run_checks(inventories=[run.project.inventory, run.secrets], hosts=hosts, on_result=on_check)
+
+
+def project_host(planned: PlannedHost) -> ProjectHost:
+    """One host of the Ansible project.
+
+    :raises LocalaiError: ``nothing-planned`` when the deployment could not be resolved.
+    """
+    if planned.deployment is None:
+        raise LocalaiError("nothing-planned", f"{planned.host.name} has no deployment to render")
+    return ProjectHost(
+        planned.host.name, planned.target.inventory_variables(), role_variables(planned.deployment)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What ``down`` would do to one host."""
+
+    host: InventoryHost
+    target: Target
+    facts: HostFacts
+    plan: HostPlan
+    purge: bool
+
+
+def plan_removal(host: InventoryHost, target: Target, *, purge: bool) -> Removal:
+    """Look at a host and plan to take everything of ours away."""
+    facts = target.observe()
+    return Removal(host, target, facts, make_removal(host.name, facts, purge=purge), purge)
+
+
+def remove(removals: Sequence[Removal], listener: Listener) -> Mapping[str, HostOutcome]:
+    """Carry removals out and read back that nothing of ours is left."""
+    with ExitStack() as stack:
+        hosts = [
+            ProjectHost(one.host.name, one.target.inventory_variables(), _removal_variables(one))
+            for one in removals
+        ]
+        run = open_run(hosts, {one.host.name: one.host.secrets for one in removals}, stack)
+        run_steps(run, DEPLOY_STEPS[::-1], listener, removing=True)
+    for one in removals:
+        outcome = run.outcomes[one.host.name]
+        outcome.error = outcome.error or _left_over(one)
+    return run.outcomes
+
+
+def _removal_variables(removal: Removal) -> dict[str, Any]:
+    return removal_variables(record_of(removal.facts) or {}, purge=removal.purge)
+
+
+def _left_over(removal: Removal) -> LocalaiError | None:
+    facts = removal.target.observe()
+    left = [path for path in (paths.DEPLOYMENT_FILE, paths.API_KEY_FILE) if path in facts.files]
+    if facts.deployment is not None:
+        left.append("the deployment record")
+    if facts.unit.load_state != "not-found":
+        left.append("the systemd unit")
+    if not left:
+        return None
+    return LocalaiError(
+        "left-over",
+        f"{removal.host.name}: not everything is gone",
+        why=", ".join(left),
+        hint="run down again",
+        exit_code=ExitCode.PARTIAL,
+    )
