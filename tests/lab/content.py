@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from tests.lab import pypi_files
+from tests.lab import conda_channel, debian_packages, elf, pypi_files
 from tests.lab.content_part import ensure_part, recipe_of
 from tests.lab.layout import Lab, open_lab
 
@@ -22,12 +22,14 @@ class Content:
     """Where the content lies.
 
     :param model_path: a GGUF file of SmolLM2-135M-Instruct, Q4_1.
+    :param conda_dir: base of conda channels; ``conda-forge`` below it has llama.cpp for CPU and CUDA.
     :param pypi_dir: wheels of py-rattler for the targets' Pythons, flat.
     """
 
     model_path: Path
     model_sha256: str
     model_size_bytes: int
+    conda_dir: Path
     pypi_dir: Path
 
 
@@ -39,6 +41,7 @@ def ensure_content(lab_dir: Path) -> Content:
         model_path=models / pypi_files.MODEL_FILE,
         model_sha256=pypi_files.MODEL_SHA256,
         model_size_bytes=pypi_files.MODEL_SIZE_BYTES,
+        conda_dir=_ensure_conda_part(lab),
         pypi_dir=pypi,
     )
 
@@ -47,6 +50,11 @@ def _ensure_pypi_parts(lab: Lab) -> tuple[Path, Path]:
     recipe = recipe_of(pypi_files)
     models = ensure_part(lab, "models", recipe, pypi_files.fetch_model)
     return models, ensure_part(lab, "pypi", recipe, pypi_files.fetch_target_wheels)
+
+
+def _ensure_conda_part(lab: Lab) -> Path:
+    recipe = recipe_of(conda_channel, debian_packages, elf)
+    return ensure_part(lab, "conda", recipe, conda_channel.build_channel)
 
 
 def main() -> None:
