@@ -58,7 +58,10 @@ class Overrides:
 
 
 def load_hosts(
-    names: Sequence[str], inventory: Path | None, overrides: Overrides, vault_password_file: Path | None = None
+    names: Sequence[str],
+    inventory: Path | None,
+    overrides: Overrides,
+    vault_password_file: Path | None = None,
 ) -> list[InventoryHost]:
     """The hosts that ``names`` (inventory names or patterns; else SSH destinations) stand for.
 
@@ -158,13 +161,15 @@ def _select(manager: Any, names: Sequence[str], inventory: Path) -> list[Any]:  
                 "host-not-in-inventory",
                 f"{name!r} is neither a host nor a group of {inventory}",
                 why=suggestion(plain, known),
-                hint="localai-deploy config show lists the hosts; without --inventory a name is an SSH destination",
+                hint="`config show` lists the hosts; without --inventory a name is an SSH destination",
             )
     pattern = list(names) or [INFERENCE_GROUP if INFERENCE_GROUP in manager.groups else "all"]
     try:
         hosts = manager.get_hosts(pattern)
     except AnsibleError as error:
-        raise InputError("host-not-in-inventory", f"pattern {pattern} cannot be used", why=str(error)) from error
+        raise InputError(
+            "host-not-in-inventory", f"pattern {pattern} cannot be used", why=str(error)
+        ) from error
     if not hosts:
         raise InputError("host-missing", f"{inventory} has no host that matches {', '.join(pattern)}")
     return list(hosts)

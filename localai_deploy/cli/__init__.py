@@ -1,0 +1,1 @@
+"""The command line; the only importer of click and the progress library."""

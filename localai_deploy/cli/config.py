@@ -23,7 +23,7 @@ def config() -> None:
 @host_options
 def show(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
     """Show every value of HOST and where it came from; secrets are redacted."""
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "host": host.name,
             "connection": host.connection.display,

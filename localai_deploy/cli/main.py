@@ -29,12 +29,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 class LazyGroup(click.Group):
     """A group whose commands live in modules of their own."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """All command names, in the order of the table."""
-        del ctx
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import the command's module."""
         if cmd_name not in COMMANDS:
             return None
@@ -48,7 +47,9 @@ class LazyGroup(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from localai_deploy.domain.settings import suggestion
 
-            raise click.UsageError(f"No such command '{args[0]}'. {suggestion(args[0], COMMANDS)}".strip(), ctx)
+            raise click.UsageError(
+                f"No such command '{args[0]}'. {suggestion(args[0], COMMANDS)}".strip(), ctx
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

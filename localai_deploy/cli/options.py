@@ -47,7 +47,9 @@ def host_options(command: Command) -> Command:
             "-K", "--ask-become-pass", is_flag=True, help="Ask for the sudo password on the terminal."
         ),
         click.option(
-            "--accept-host-key", metavar="SHA256:…", help="Accept this SSH host key, and no other, if unknown."
+            "--accept-host-key",
+            metavar="SHA256:…",
+            help="Accept this SSH host key, and no other, if unknown.",
         ),
         click.option(
             "--vault-password-file",
@@ -83,7 +85,9 @@ def deployment_options(command: Command) -> Command:
         click.option("--context", type=int, help="Tokens of context, all slots together. [default: 4096]"),
         click.option("--gpu", help="Card that computes; only `none` so far. [default: none]"),
         click.option("--runtime", help="Inference runtime. [default: llama_cpp]"),
-        click.option("--model", metavar="REF", help="Model: hf:ORG/REPO/FILE, https://…#sha256=…, file:PATH."),
+        click.option(
+            "--model", metavar="REF", help="Model: hf:ORG/REPO/FILE, https://…#sha256=…, file:PATH."
+        ),
     ):
         command = option(command)
     return command

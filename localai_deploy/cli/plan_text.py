@@ -76,4 +76,6 @@ def _summary(plan: HostPlan) -> str:
         for action in (Action.CREATE, Action.CHANGE, Action.REMOVE)
         if count[action]
     ]
-    return f"  {', '.join(parts)}." if parts else "  Nothing to change; the roles look once more and checks run."
+    return (
+        f"  {', '.join(parts)}." if parts else "  Nothing to change; the roles look once more and checks run."
+    )

@@ -17,7 +17,9 @@ from localai_deploy.provisioner.render import render_project
 from localai_deploy.workflow import deploy as workflow
 
 
-@click.command(epilog="Example: localai-deploy render -d project admin@192.0.2.10 --model hf:ORG/REPO/FILE.gguf")
+@click.command(
+    epilog="Example: localai-deploy render -d project admin@192.0.2.10 --model hf:ORG/REPO/FILE.gguf"
+)
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @click.option(
     "-d", "--directory", required=True, type=click.Path(path_type=Path), help="Where the project goes."

@@ -25,7 +25,9 @@ def print_report(looked: Sequence[Looked], result: DeployResult, *, as_json: boo
     code = _exit_code(looked, result)
     if as_json:
         hosts = [_host_data(one, result) for one in looked]
-        click.echo(json.dumps({"schema": "localai-deploy/up/v1", "exit_code": code, "hosts": hosts}, indent=2))
+        click.echo(
+            json.dumps({"schema": "localai-deploy/up/v1", "exit_code": code, "hosts": hosts}, indent=2)
+        )
     else:
         for one in looked:
             for line in _host_lines(one, result):
@@ -105,7 +107,9 @@ def _host_lines(one: Looked, result: DeployResult) -> Iterator[str]:
     elif outcome is None:
         yield f"{name}: blocked, nothing was changed"
     elif one.planned and one.planned.deployment and result.report:
-        yield from _proof_lines(one.planned, one.planned.deployment, _of_host(result.report, name), outcome.changed)
+        yield from _proof_lines(
+            one.planned, one.planned.deployment, _of_host(result.report, name), outcome.changed
+        )
 
 
 def _proof_lines(planned: PlannedHost, deployment: Deployment, report: Report, changed: int) -> Iterator[str]:

@@ -50,7 +50,12 @@ def _host_data(name: str, facts: HostFacts) -> dict[str, Any]:
         },
         "deployment": record,
         "models": [
-            {"file_name": m.file_name, "size_bytes": m.size_bytes, "sha256": m.sha256, "partial_bytes": m.partial_bytes}
+            {
+                "file_name": m.file_name,
+                "size_bytes": m.size_bytes,
+                "sha256": m.sha256,
+                "partial_bytes": m.partial_bytes,
+            }
             for m in facts.models
         ],
         "packages": len(facts.installed_packages),

@@ -15,7 +15,9 @@ from localai_deploy.domain.spec import Choices
 from localai_deploy.workflow import deploy as workflow
 
 
-@click.command(epilog="Example: localai-deploy up admin@192.0.2.10 --model hf:ORG/REPO/FILE.gguf --context 8192")
+@click.command(
+    epilog="Example: localai-deploy up admin@192.0.2.10 --model hf:ORG/REPO/FILE.gguf --context 8192"
+)
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @deployment_options
 @host_options
@@ -23,12 +25,14 @@ from localai_deploy.workflow import deploy as workflow
 @click.option("--dry-run", is_flag=True, help="Stop after the plan, as `plan` does.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every task.")
 @click.pass_context
-def up(ctx: click.Context, hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
+def up(ctx: click.Context, /, hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     """Make HOST serve a model and prove that it does; a second run converges."""
     if options["dry_run"]:
         from localai_deploy.cli.plan import plan
 
-        names = {"detailed_exitcode": False} | {p.name: options[p.name] for p in plan.params if p.name in options}
+        names = {"detailed_exitcode": False} | {
+            p.name: options[p.name] for p in plan.params if p.name in options
+        }
         return int(ctx.invoke(plan, hosts=hosts, **names))
     wanted = hosts_from(hosts, options)
     as_json = options["output"] == "json"

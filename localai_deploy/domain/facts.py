@@ -87,12 +87,17 @@ class ModelFact:
     :param size_bytes: of the complete file; 0 when it is not there.
     :param sha256: as recorded when it was pulled; empty without a record.
     :param partial_bytes: how much of an unfinished pull lies there.
+    :param reference: as recorded, like ``url``, ``revision`` and ``trusted_first_download``.
     """
 
     file_name: str
     size_bytes: int = 0
     sha256: str = ""
     partial_bytes: int = 0
+    reference: str = ""
+    url: str = ""
+    revision: str = ""
+    trusted_first_download: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,7 @@ class HostFacts:
     runtimes: tuple[OtherRuntime, ...] = ()
     deployment: Record = None
     lock: Record = None
+    runtime: Record = None
     files: Mapping[str, FileFact] = field(default_factory=dict)
     unit: UnitFact = UnitFact()
     installed_packages: tuple[InstalledPackage, ...] = ()
@@ -151,6 +157,7 @@ class HostFacts:
         data = {name: _plain(getattr(self, name)) for name in _FIELD_NAMES}
         data["deployment"] = _record_to_data(self.deployment)
         data["lock"] = _record_to_data(self.lock)
+        data["runtime"] = _record_to_data(self.runtime)
         return data
 
     @classmethod
@@ -163,7 +170,7 @@ class HostFacts:
         for name, item in _ITEM_TYPES.items():
             if name in values:
                 values[name] = tuple(item(**one) for one in values[name])
-        for name in ("deployment", "lock"):
+        for name in ("deployment", "lock", "runtime"):
             values[name] = record_from_data(values.get(name))
         if "files" in values:
             values["files"] = {path: FileFact(**one) for path, one in values["files"].items()}

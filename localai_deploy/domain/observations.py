@@ -103,9 +103,7 @@ def observe_models(deployment: Deployment, facts: HostFacts) -> Observation:
         return Observation(State.PRESENT, evidence)
     if states == {State.ABSENT}:
         return Observation(State.ABSENT, evidence, changes)
-    return Observation(
-        State.DIFFERENT if State.DIFFERENT in states else State.PARTIAL, evidence, changes
-    )
+    return Observation(State.DIFFERENT if State.DIFFERENT in states else State.PARTIAL, evidence, changes)
 
 
 def _observe_model(model: ModelFile, facts: HostFacts) -> Observation:

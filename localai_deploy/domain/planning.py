@@ -42,7 +42,9 @@ def make_plan(
 def _step(kind: StepKind, deployment: Deployment, facts: HostFacts) -> Step:
     seen = observe_step(kind, deployment, facts)
     action = Action.CHECK if kind is StepKind.VERIFY else _ACTION[seen.state]
-    return Step(kind, action, _reason(kind, seen, deployment), seen.changes, destructive=_replaces(kind, seen))
+    return Step(
+        kind, action, _reason(kind, seen, deployment), seen.changes, destructive=_replaces(kind, seen)
+    )
 
 
 def _replaces(kind: StepKind, seen: Observation) -> bool:
@@ -86,7 +88,11 @@ def make_removal(name: str, facts: HostFacts, *, purge: bool) -> HostPlan:
             Action.REMOVE,
             f"remove the conda environment ({len(facts.installed_packages)} packages) and its tool",
         ),
-        Step(StepKind.PREPARE, Action.REMOVE, "remove the packages and the user that came with us, last our mark"),
+        Step(
+            StepKind.PREPARE,
+            Action.REMOVE,
+            "remove the packages and the user that came with us, last our mark",
+        ),
     ]
     return HostPlan(name, tuple(steps), _removal_findings(name, facts))
 

@@ -79,7 +79,9 @@ def _text(name: str, value: object) -> str:
 
 def _channel(name: str, value: object) -> str:
     text = _text(name, value)
-    if not text or not all(part and part.replace("-", "").replace("_", "").isalnum() for part in text.split("/")):
+    if not text or not all(
+        part and part.replace("-", "").replace("_", "").isalnum() for part in text.split("/")
+    ):
         raise _invalid(name, value, "a channel's name, such as conda-forge")
     return text
 
@@ -146,7 +148,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("localai_bind", "127.0.0.1", "address the API listens on", _address, _TEXT_SCHEMA),
     Setting("localai_port", 8080, "TCP port of the API", *_PORT),
     Setting("localai_conda_provider", "rattler", "what installs the conda environment", *_PROVIDER),
-    Setting("localai_conda_channel", "conda-forge", "channel of the runtime's packages", _channel, _TEXT_SCHEMA),
+    Setting(
+        "localai_conda_channel", "conda-forge", "channel of the runtime's packages", _channel, _TEXT_SCHEMA
+    ),
     Setting(
         "localai_mirrors",
         Mirrors(),

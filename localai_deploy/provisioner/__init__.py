@@ -1,0 +1,1 @@
+"""Rendering Ansible projects and running them."""

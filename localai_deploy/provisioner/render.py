@@ -111,7 +111,9 @@ def _from_template(name: str, values: Mapping[str, Any]) -> str:
 
 
 def _prepare_directory(directory: Path) -> None:
-    if directory.exists() and (not directory.is_dir() or (any(directory.iterdir()) and not (directory / _MARK).exists())):
+    if directory.exists() and (
+        not directory.is_dir() or (any(directory.iterdir()) and not (directory / _MARK).exists())
+    ):
         raise InputError(
             "directory-not-ours",
             f"{directory} is not empty and not a project of localai-deploy",

@@ -50,5 +50,7 @@ def _is_tmpfs(directory: str) -> bool:
     mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     real = os.path.realpath(directory)
     kinds = {fields[1]: fields[2] for fields in (line.split() for line in mounts)}
-    best = max((point for point in kinds if real == point or real.startswith(f"{point.rstrip('/')}/")), key=len)
+    best = max(
+        (point for point in kinds if real == point or real.startswith(f"{point.rstrip('/')}/")), key=len
+    )
     return kinds[best] in {"tmpfs", "ramfs"}

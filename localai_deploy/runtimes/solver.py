@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from localai_deploy.domain.lock import EnvironmentLock, LockedPackage, Variant
 from localai_deploy.errors import LocalaiError
+
+if TYPE_CHECKING:
+    from rattler import GenericVirtualPackage
 
 SOLVE_TIMEOUT_S = 120
 
@@ -18,7 +22,7 @@ def solve_environment(
 
     :raises LocalaiError: ``environment-unsolvable`` or ``channel-unreachable``.
     """
-    from rattler import Gateway, solve
+    from rattler import Gateway, Subdir, solve
     from rattler.exceptions import GatewayError, SolverError
 
     try:
@@ -27,7 +31,7 @@ def solve_environment(
                 sources=[channel_url],
                 specs=[match_spec],
                 gateway=Gateway(),
-                platforms=[platform, "noarch"],
+                platforms=[Subdir(platform), Subdir("noarch")],
                 virtual_packages=_virtual_packages(platform, libc_version),
                 timeout=timedelta(seconds=SOLVE_TIMEOUT_S),
             )
@@ -51,7 +55,7 @@ def solve_environment(
         LockedPackage(
             name=record.name.normalized,
             version=str(record.version),
-            build=record.build,
+            build=str(record.build),
             subdir=record.subdir,
             url=str(record.url).removeprefix(base),
             sha256=record.sha256.hex() if record.sha256 else "",
@@ -62,15 +66,15 @@ def solve_environment(
     return EnvironmentLock(variant, platform, channel, tuple(sorted(packages, key=lambda p: p.name)))
 
 
-def _virtual_packages(platform: str, libc_version: str) -> list[object]:
+def _virtual_packages(platform: str, libc_version: str) -> list[GenericVirtualPackage]:
     """What the target offers, set from its facts and never from the controller.
 
     Without ``__cuda`` no CUDA build can be chosen.
     """
-    from rattler import GenericVirtualPackage, PackageName, Version
+    from rattler import BuildString, GenericVirtualPackage, PackageName, Version
 
     architecture = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}[platform]
     offered = [("__unix", "0", "0"), ("__linux", "5.10", "0"), ("__archspec", "1", architecture)]
     if libc_version:
         offered.append(("__glibc", libc_version, "0"))
-    return [GenericVirtualPackage(PackageName(n), Version(v), b) for n, v, b in offered]
+    return [GenericVirtualPackage(PackageName(n), Version(v), BuildString(b)) for n, v, b in offered]

@@ -1,0 +1,1 @@
+"""Prove that a host is as planned: testinfra checks over an Ansible inventory, and their report."""

@@ -1,0 +1,1 @@
+"""Whole runs: look, plan, apply, verify, remove."""

@@ -82,11 +82,15 @@ def look(
         return list(pool.map(one, hosts))
 
 
-def deploy(planned: Sequence[PlannedHost], listener: Listener, on_check: Callable[[CheckResult], None]) -> DeployResult:
+def deploy(
+    planned: Sequence[PlannedHost], listener: Listener, on_check: Callable[[CheckResult], None]
+) -> DeployResult:
     """Apply plans without blockers, then verify what came through."""
     with ExitStack() as stack:
         run = open_run(
-            [project_host(one) for one in planned], {one.host.name: one.host.secrets for one in planned}, stack
+            [project_host(one) for one in planned],
+            {one.host.name: one.host.secrets for one in planned},
+            stack,
         )
         run_steps(run, DEPLOY_STEPS, listener)
         report = _verify(run, run.good_hosts, on_check) if run.good_hosts else None

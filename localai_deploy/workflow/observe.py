@@ -68,9 +68,9 @@ def _attempt(action: Callable[[], T], problems: list[Finding]) -> T | None:
 
 
 def environment_lock(spec: HostSpec, facts: HostFacts, choices: Choices, say: Say) -> EnvironmentLock:
-    """The lock that the host records, unless an update is asked for or the variant changes; else a new one."""
+    """The lock that the host records; a new one if an update is asked for or it is of another kind."""
     recorded = _recorded_lock(facts)
-    if recorded and not choices.update and recorded.variant == spec.variant and recorded.channel == spec.conda_channel:
+    if recorded and not choices.update and _fits(recorded, spec):
         return recorded
     from localai_deploy.runtimes.solver import solve_environment
 
@@ -84,6 +84,10 @@ def environment_lock(spec: HostSpec, facts: HostFacts, choices: Choices, say: Sa
         platform=PLATFORMS.get(facts.architecture, "linux-64"),
         libc_version=facts.libc_version,
     )
+
+
+def _fits(lock: EnvironmentLock, spec: HostSpec) -> bool:
+    return lock.variant == spec.variant and lock.channel == spec.conda_channel
 
 
 def _recorded_lock(facts: HostFacts) -> EnvironmentLock | None:
@@ -137,4 +141,3 @@ def record_of(facts: HostFacts) -> dict[str, Any] | None:
     if facts.deployment is None or isinstance(facts.deployment, CorruptRecord):
         return None
     return dict(facts.deployment)
-

@@ -18,7 +18,9 @@ from localai_deploy.targets.base import Target
 from localai_deploy.workflow.observe import PlannedHost, Say, plan_host, record_of
 
 
-def recorded_hosts(hosts: Sequence[InventoryHost], targets: Mapping[str, Target], say: Say) -> list[PlannedHost]:
+def recorded_hosts(
+    hosts: Sequence[InventoryHost], targets: Mapping[str, Target], say: Say
+) -> list[PlannedHost]:
     """Hosts with the deployment to hold them against.
 
     An inventory that names models says what is wanted; else the host's own record does.

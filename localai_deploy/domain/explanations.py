@@ -1,0 +1,151 @@
+"""Errors and findings that follow from input and facts alone."""
+
+from __future__ import annotations
+
+from localai_deploy.explanations import Explanation
+
+EXPLANATIONS: dict[str, Explanation] = {
+    "host-name-invalid": Explanation(
+        title="A host's name cannot be used",
+        cause=(
+            "It holds characters that no host name has; names go to ssh and into files, so "
+            "nothing else is let through."
+        ),
+        detection="The name is checked before any connection.",
+        fix=("Write HOST or USER@HOST, where HOST is a name, an address or an alias of ~/.ssh/config."),
+    ),
+    "host-key-invalid": Explanation(
+        title="A fingerprint cannot be read",
+        cause="It is not SHA256: and 43 characters.",
+        detection="The value of --accept-host-key or localai_host_key is checked first.",
+        fix="Print it on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+    ),
+    "setting-invalid": Explanation(
+        title="A setting has a value that it cannot have",
+        cause="A typo, or a value of another kind.",
+        detection="Every value of flags and inventory is checked before a host is looked at.",
+        fix=(
+            "See `localai-deploy config show` for all settings, and correct the place that the message names."
+        ),
+    ),
+    "mirror-invalid": Explanation(
+        title="localai_mirrors cannot be read",
+        cause="A mirror's name is unknown, or its value is no http(s) URL.",
+        detection="The mapping is checked before a host is looked at.",
+        fix="Use the names conda, huggingface, pypi, miniforge with base URLs.",
+    ),
+    "model-missing": Explanation(
+        title="No model is named",
+        cause="Neither --model nor localai_models names one.",
+        detection="The specification of a host needs at least one model.",
+        fix="Add --model hf:ORG/REPO/FILE.gguf, or localai_models to the inventory.",
+    ),
+    "os-unsupported": Explanation(
+        title="The host's system is not supported",
+        cause="The roles are written for Debian 12 and 13, Ubuntu 22.04 and 24.04.",
+        detection="/etc/os-release of the host.",
+        fix="Use a supported system.",
+    ),
+    "architecture-unsupported": Explanation(
+        title="The host's processor is not supported",
+        cause="The runtime's packages exist for x86_64 and aarch64.",
+        detection="uname -m on the host.",
+        fix="Use another host.",
+    ),
+    "systemd-missing": Explanation(
+        title="systemd does not run on the host",
+        cause="The service is a systemd unit; containers and older WSL set-ups run without.",
+        detection="/run/systemd/system on the host.",
+        fix=("On WSL put systemd=true under [boot] in /etc/wsl.conf and restart the distribution."),
+    ),
+    "python-missing": Explanation(
+        title="The host has no Python",
+        cause="Ansible's modules run in the host's own Python 3.",
+        detection="python3 is not on the host's path.",
+        fix="sudo apt install python3",
+    ),
+    "record-unreadable": Explanation(
+        title="The deployment record cannot be read",
+        cause="Somebody edited it, a disk was full, or another version wrote it.",
+        detection="/etc/localai-deploy/deployment.json is no record of this version.",
+        fix="Run up again where the message says so; else move the file away by hand.",
+    ),
+    "port-taken": Explanation(
+        title="Another program listens on the API's port",
+        cause="A port serves one program.",
+        detection="The host's listening sockets and the units they belong to.",
+        fix="Choose another port with --port, or stop that program.",
+    ),
+    "runtime-present": Explanation(
+        title="The host already runs another inference runtime",
+        cause="Two runtimes compete for memory and card, and one of them was somebody's choice.",
+        detection="Units, processes and binaries of known runtimes.",
+        fix="Remove it yourself, or choose another host; it is never overwritten.",
+    ),
+    "bind-without-tls": Explanation(
+        title="The API would be open on the network without TLS",
+        cause=(
+            "Key and prompts would cross the network in clear text, and open inference "
+            "servers are found within hours."
+        ),
+        detection="localai_bind or --bind is no loopback address.",
+        fix="Leave it on 127.0.0.1 and use the `ssh -L` line of the report.",
+    ),
+    "mirror-unauthenticated": Explanation(
+        title="A mirror is reached over plain http",
+        cause=(
+            "Files are checked by hash, but hashes that are looked up at the mirror are only "
+            "as good as the network."
+        ),
+        detection="A URL in localai_mirrors begins with http://.",
+        fix="Serve the mirror over https.",
+    ),
+    "apt-lock": Explanation(
+        title="Another program holds the package database",
+        cause="First-boot upgrades and unattended-upgrades hold it for minutes.",
+        detection="A lock of apt or dpkg is held.",
+        fix="Nothing to do: the base role waits up to five minutes.",
+    ),
+    "no-space": Explanation(
+        title="The disk is too small",
+        cause="Packages are unpacked and models are written whole beside a reserve of 10 %.",
+        detection="Free bytes at the nearest existing directory, against what is still to come.",
+        fix="Make room, or mount a larger disk there.",
+    ),
+    "memory-short": Explanation(
+        title="The model is larger than the memory",
+        cause="It is read from disk for every token then.",
+        detection="The file's size against MemTotal.",
+        fix="Choose a smaller quantisation or model.",
+    ),
+    "lock-variant-wrong": Explanation(
+        title="The environment's lock is for another kind of build",
+        cause="The lock was solved without (or with) a card.",
+        detection="The build string of the server's package in the lock.",
+        fix="Run up with --update to solve it anew.",
+    ),
+    "host-missing": Explanation(
+        title="No host is named",
+        cause="Without an inventory there is nothing to choose from.",
+        detection="The command line.",
+        fix="Name an SSH destination or localhost, or give --inventory.",
+    ),
+    "host-not-in-inventory": Explanation(
+        title="A name is not in the inventory",
+        cause="A typo, or another inventory was meant.",
+        detection="The name matches neither host nor group nor pattern.",
+        fix="localai-deploy config show -i INVENTORY lists the hosts.",
+    ),
+    "inventory-unreadable": Explanation(
+        title="The inventory cannot be read",
+        cause="It does not exist, is no YAML or INI, or its vault needs a password.",
+        detection="Ansible's own reader.",
+        fix="See the reason in the message; for vaulted files give --vault-password-file.",
+    ),
+    "variable-unknown": Explanation(
+        title="The inventory sets a variable that does not exist",
+        cause=("Variables that begin with localai_ belong to this tool, so an unknown one is a typo."),
+        detection="Every localai_ variable of a host is looked up in the table of settings.",
+        fix="Correct the file and line that the message names.",
+    ),
+}
