@@ -50,6 +50,7 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,200}\.(gguf|safetensors)", re.IGNORECASE)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+KINDS: dict[str, Any] = {"str": str, "int": int, "bool": bool, "float": (int, float)}
 
 
 class Refusal(Exception):  # noqa: N818
@@ -89,11 +90,19 @@ class Job:
 
 def read_job(text: str) -> Job:
     """Parse and check a job; raises Refusal ``model-job-invalid`` or ``model-hash-missing``."""
-    known = {item.name for item in fields(Job)}
     try:
-        job = Job(**{key: value for key, value in json.loads(text).items() if key in known})
+        data = json.loads(text)
+        known = {item.name: data[item.name] for item in fields(Job) if item.name in data}
+        wrong = [
+            item.name
+            for item in fields(Job)
+            if not isinstance(known.get(item.name, item.default), KINDS[str(item.type)])
+        ]
+        job = Job(**known)
     except (ValueError, TypeError, AttributeError) as error:
         raise Refusal("model-job-invalid", "the job on stdin cannot be read", type(error).__name__) from None
+    if wrong:
+        raise Refusal("model-job-invalid", f"the job for {job.file_name} has a wrong {', '.join(wrong)}")
     if bool(job.url) == bool(job.upload_path) or (
         job.url and urlsplit(job.url).scheme not in ("http", "https")
     ):
@@ -170,11 +179,17 @@ class Place:
 
         A sidecar without a part is left when the file was published but not yet recorded.
         """
-        if job.sha256:
-            return job.sha256
         sources = [self.record] if self.part.exists() else [self.record, self.sidecar]
-        known = [data["sha256"] for data in map(read_json, sources) if data.get("url") == job.url]
-        return str(known[0]) if known else ""
+        known = [data["sha256"] for data in map(read_json, sources) if job.url and data.get("url") == job.url]
+        return job.sha256 or (str(known[0]) if known else "")
+
+    def publish(self) -> None:
+        """Give the checked part its final name, durably."""
+        with self.part.open("rb") as stream:
+            os.fchmod(stream.fileno(), 0o644)
+            os.fsync(stream.fileno())
+        self.part.rename(self.final)
+        sync_directory(self.directory)
 
     def write_record(self, job: Job, sha256: str) -> bool:
         """Write and stamp the record; returns whether its content changed."""
@@ -191,7 +206,8 @@ class Place:
         """Remove what an unfinished pull left; the sidecar first, so that no part is taken for another's."""
         self.sidecar.unlink(missing_ok=True)
         sync_directory(self.directory)
-        self.part.unlink(missing_ok=True)
+        for path in (self.part, fresh_name(self.sidecar), fresh_name(self.record)):
+            path.unlink(missing_ok=True)
 
 
 class Part:
@@ -229,13 +245,14 @@ class Part:
 
     def restart(self, etag: str, total_bytes: int) -> None:
         """Forget all bytes, for what the server now offers; the old sidecar is gone before they are."""
-        self.place.sidecar.unlink(missing_ok=True)
-        sync_directory(self.place.directory)
-        self.file.seek(0)
-        self.file.truncate(0)
-        self.etag, self.total_bytes = etag, total_bytes or self.job.size_bytes
-        self.offset, self.synced, self.digest = 0, 0, hashlib.sha256()
-        self.save()
+        with disk_errors(self.place):
+            self.place.sidecar.unlink(missing_ok=True)
+            sync_directory(self.place.directory)
+            self.file.seek(0)
+            self.file.truncate(0)
+            self.etag, self.total_bytes = etag, total_bytes or self.job.size_bytes
+            self.offset, self.synced, self.digest = 0, 0, hashlib.sha256()
+            self.save()
 
     def save(self, sha256: str = "") -> None:
         """Write the sidecar."""
@@ -267,15 +284,6 @@ class Part:
         """SHA-256 of the file, read again only when an earlier process wrote some of it."""
         return str(self.digest.hexdigest()) if self.digest else hash_file(self.place.part)
 
-    def publish(self, sha256: str) -> None:
-        """Give the checked file its final name, durably."""
-        with disk_errors(self.place):
-            os.fchmod(self.file.fileno(), 0o644)
-            os.fsync(self.file.fileno())
-            self.save(sha256)
-            self.place.part.rename(self.place.final)
-            sync_directory(self.place.directory)
-
 
 class Redirects(urllib.request.HTTPRedirectHandler):
     """Follows http(s) only, never down from https, and shows the token to its own origin only."""
@@ -306,60 +314,56 @@ def ask(job: Job, part: Part) -> http.client.HTTPResponse:
         headers["Range"] = f"bytes={part.offset}-"
         headers.update({"If-Range": part.etag} if part.etag else {})
     request = Request(job.url, headers=headers)  # noqa: S310
-    if job.token and may_carry_token(job.url):
+    if job.token and may_carry_token(job):
         request.add_unredirected_header("Authorization", f"Bearer {job.token}")
-    https = urllib.request.HTTPSHandler(context=ssl.create_default_context())
     opener = urllib.request.OpenerDirector()
-    for handler in (urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), https, Redirects()):
+    https = urllib.request.HTTPSHandler(context=ssl.create_default_context())
+    errors = urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor()
+    for handler in (urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), https, Redirects(), *errors):
         opener.add_handler(handler)
-    opener.add_handler(urllib.request.HTTPDefaultErrorHandler())
-    opener.add_handler(urllib.request.HTTPErrorProcessor())
     answer: http.client.HTTPResponse = opener.open(request, timeout=job.stall_timeout_s)
     return answer
-
-
-def fit_part(part: Part, answer: http.client.HTTPResponse) -> None:
-    """Keep the part's bytes when the answer continues them, else restart it; raises Interrupted, Refusal."""
-    job, header = part.job, answer.headers
-    etag = header.get("ETag", "") if header.get("ETag", "").startswith('"') else ""
-    total = answer.length or 0
-    if answer.status == http.client.PARTIAL_CONTENT:
-        match = CONTENT_RANGE.fullmatch(header.get("Content-Range", ""))
-        start, total = (int(match[1]), int(match[2])) if match else (-1, 0)
-        stale = part.etag not in ("", etag) and (etag or not part.expected)
-        if start != part.offset or part.total_bytes not in (0, total) or stale:
-            part.restart("", 0)
-            raise Interrupted("the server's file is no longer the one that was begun")
-        part.total_bytes = total
-    else:
-        part.restart(etag, total)
-    if header.get("Content-Encoding", "identity") != "identity":
-        raise Refusal("model-download-failed", f"{job.url} cannot be fetched", "the server encodes the body")
-    if not (part.expected or part.total_bytes or header.get("Transfer-Encoding") == "chunked"):
-        why = "the server tells no length: a cut-off file could not be told from a whole one"
-        raise Refusal("model-download-failed", f"{job.url} cannot be trusted", why, "give its sha256")
-    if job.size_bytes and total not in (0, job.size_bytes):
-        part.restart("", 0)
-        raise Interrupted(f"the server offers {total} bytes, {job.size_bytes} are expected")
-    require_space(part)
 
 
 def download(job: Job, part: Part) -> None:
     """Fetch until the answer ends; raises Interrupted when it brought too little or too much."""
     with ask(job, part) as answer:
-        fit_part(part, answer)
-        if part.offset == 0:
-            head = answer.read(HEAD_BYTES)
-            if len(head) == HEAD_BYTES:
-                check_magic(part.place.name, head)
-            part.append(head)
+        begin(job, part, answer)
         for data in steady(answer, job.stall_timeout_s):
             part.append(data)
             if 0 < part.total_bytes < part.offset:
                 part.restart("", 0)
-                raise Interrupted(f"the server sends more than the {job.size_bytes} bytes expected")
+                raise Interrupted("the server sends more than it announced")
     if part.offset < part.total_bytes:
         raise Interrupted(f"the connection ended after {part.offset} of {part.total_bytes} bytes")
+
+
+def begin(job: Job, part: Part, answer: http.client.HTTPResponse) -> None:
+    """Fit the part to the answer: go on, or start again; a wrong answer leaves it alone."""
+    header, etag, total = answer.headers, answer.headers.get("ETag", ""), answer.length or 0
+    etag = etag if etag.startswith('"') else ""
+    match = CONTENT_RANGE.fullmatch(header.get("Content-Range", ""))
+    if answer.status == http.client.PARTIAL_CONTENT:
+        total = int(match[2]) if match else 0
+    if job.size_bytes and total not in (0, job.size_bytes):
+        raise Interrupted(f"the server offers {total} bytes, {job.size_bytes} are expected")
+    if header.get("Content-Encoding", "identity") != "identity":
+        raise Interrupted("the server encodes the body")
+    if not (part.expected or total or header.get("Transfer-Encoding") == "chunked"):
+        raise Interrupted("without a length or a sha256 a cut-off file could not be told from a whole one")
+    if answer.status == http.client.PARTIAL_CONTENT:
+        stale = part.etag not in ("", etag) and (etag or not part.expected)
+        if stale or not match or int(match[1]) != part.offset or part.total_bytes not in (0, total):
+            part.restart("", 0)
+            raise Interrupted("the server's file is no longer the one that was begun")
+        part.total_bytes = total
+        return require_space(part)
+    head = answer.read(HEAD_BYTES)
+    if len(head) == HEAD_BYTES:
+        check_magic(part.place.name, head)
+    part.restart(etag, total)
+    require_space(part)
+    return part.append(head)
 
 
 def steady(answer: http.client.HTTPResponse, stall_timeout_s: float) -> Iterator[bytes]:
@@ -437,7 +441,8 @@ def pull_url(job: Job, place: Place, expected: str) -> str:
             actual = part.sha256()
             if actual == (expected or actual):
                 check_head(place.name, place.part)
-                part.publish(actual)
+                part.save(actual)
+                place.publish()
                 return actual
             part.restart("", 0)
     raise wrong_hash(job, expected, actual)
@@ -449,14 +454,17 @@ def pull_upload(job: Job, place: Place, expected: str) -> str:
     if not upload.is_file():
         raise Refusal("model-file-missing", f"the uploaded file {upload} is not there")
     check_head(place.name, upload)
-    actual = hash_file(upload)
+    place.discard_part()
+    if upload.parent.resolve() == place.directory.resolve():
+        source = upload
+    else:
+        require_room(place, upload.stat().st_size, upload.stat().st_size, job.free_space_reserve_percent)
+        source = Path(shutil.copyfile(upload, place.part))
+    actual = hash_file(source)
     if actual != (expected or actual):
         raise wrong_hash(job, expected, actual)
-    place.discard_part()
-    with disk_errors(place):
-        (os.rename if upload.parent == place.directory else shutil.copyfile)(upload, place.part)
-    part = Part(place, job, actual)
-    part.publish(actual)
+    source.replace(place.part)
+    place.publish()
     return actual
 
 
@@ -466,12 +474,17 @@ def pull(directory: Path, job: Job) -> dict[str, Any]:
     with disk_errors(place), place.locked():
         expected = place.expected_sha256(job)
         actual, state = place.content_sha256(), "recorded"
-        if not actual or actual != expected:
-            actual, state = (pull_url if job.url else pull_upload)(job, place, expected), "pulled"
+        try:
+            if not actual or actual != expected:
+                actual, state = (pull_url if job.url else pull_upload)(job, place, expected), "pulled"
+        except Refusal:
+            if size_of(place.part) == 0 or not place.sidecar.exists():
+                place.discard_part()
+            raise
         changed = place.write_record(job, actual)
         place.discard_part()
-        state = state if changed or state == "pulled" else "present"
-        size_bytes = place.final.stat().st_size
+        size_bytes = size_of(place.final)
+    state = state if changed or state == "pulled" else "present"
     answer = {
         "changed": state != "present",
         "path": str(place.final),
@@ -484,64 +497,59 @@ def pull(directory: Path, job: Job) -> dict[str, Any]:
 def status(directory: Path, job: Job) -> dict[str, Any]:
     """Say how far the job's file is, changing nothing: present, partial, absent or different."""
     place = Place(directory, job.file_name)
-    actual, expected = place.content_sha256(), place.expected_sha256(job)
-    partial = size_of(place.part)
-    if actual and actual == expected:
+    actual, partial = place.content_sha256(), size_of(place.part)
+    if actual and actual == place.expected_sha256(job):
         return {"state": "present", "bytes": size_of(place.final)}
-    if partial:
-        return {"state": "partial", "bytes": partial}
-    return {"state": "different" if actual else "absent", "bytes": size_of(place.final)}
+    state = "partial" if partial else "different" if actual else "absent"
+    return {"state": state, "bytes": partial or size_of(place.final)}
 
 
 def follow(directory: Path, name: str, seconds: float) -> dict[str, Any]:
     """Watch a pull until it ends, at most for ``seconds``; a pull that just starts has GRACE_S to appear."""
     place = Place(directory, name)
-    start, begun, seen = time.monotonic(), size_of(place.part), False
-    while (busy := place.busy()) or not (seen or time.monotonic() - start >= min(GRACE_S, seconds)):
+    start, begun, seen, now = time.monotonic(), size_of(place.part), False, 0.0
+    while now < seconds and ((busy := place.busy()) or (not seen and now < GRACE_S)):
         seen = seen or busy
-        if time.monotonic() - start >= seconds:
-            break
         time.sleep(0.1)
-    done, total = size_of(place.part), read_json(place.sidecar).get("total_bytes", 0)
-    rate = max(0, done - begun) / max(time.monotonic() - start, 0.001)
-    if busy:
-        return {"state": "pulling", "bytes": done, "total_bytes": total, "bytes_per_s": round(rate)}
-    if place.sidecar.exists() or not place.final.exists():
-        state = "failed" if place.sidecar.exists() else "absent"
-        return {"state": state, "bytes": done, "total_bytes": total, "bytes_per_s": 0}
-    whole = size_of(place.final)
+        now = time.monotonic() - start
+    done, whole = size_of(place.part), size_of(place.final)
+    total = int(read_json(place.sidecar).get("total_bytes", 0))
+    if place.busy():
+        rate = round(max(0, done - begun) / max(now, 0.1))
+        return {"state": "pulling", "bytes": done, "total_bytes": total, "bytes_per_s": rate}
+    if done or not whole:
+        return {
+            "state": "failed" if done else "absent",
+            "bytes": done,
+            "total_bytes": total,
+            "bytes_per_s": 0,
+        }
     return {"state": "done", "bytes": whole, "total_bytes": whole, "bytes_per_s": 0}
 
 
 def models(directory: Path) -> list[dict[str, Any]]:
     """List what the store holds: present, partial, unrecorded, or missing (recorded only)."""
     names = {re.sub(r"(\.part)?(\.json)?$", "", path.name) for path in directory.iterdir()}
-    return [describe(Place(directory, name)) for name in sorted(names) if FILE_NAME.fullmatch(name)]
-
-
-def describe(place: Place) -> dict[str, Any]:
-    """One model of the list."""
-    record = read_json(place.record)
-    state = ("present" if record else "unrecorded") if place.final.is_file() else "missing"
-    state = "partial" if state == "missing" and place.part.exists() else state
-    return {
-        **record,
-        "file_name": place.name,
-        "state": state,
-        "bytes": size_of(place.final) or size_of(place.part),
-    }
+    found = []
+    for place in (Place(directory, name) for name in sorted(names) if FILE_NAME.fullmatch(name)):
+        record, whole, partial = read_json(place.record), size_of(place.final), size_of(place.part)
+        state = (
+            "present" if whole and record else "unrecorded" if whole else "partial" if partial else "missing"
+        )
+        found.append({**record, "file_name": place.name, "state": state, "bytes": whole or partial})
+    return found
 
 
 def verify(directory: Path, names: list[str]) -> dict[str, Any]:
-    """Read the named (or all) models again; raises Refusal ``model-altered`` when one is not as recorded."""
+    """Read the named (or all) models again; ``ok`` when each has its recorded SHA-256."""
     results = []
-    for name in names or [model["file_name"] for model in models(directory)]:
-        place = Place(directory, name)
+    for place in [
+        Place(directory, name) for name in names or [model["file_name"] for model in models(directory)]
+    ]:
         expected = str(read_json(place.record).get("sha256", ""))
         actual = hash_file(place.final) if place.final.is_file() else ""
-        results.append(
-            {"file_name": name, "ok": actual == expected != "", "sha256": actual, "expected": expected}
-        )
+        ok = actual == expected != ""
+        results.append({"file_name": place.name, "ok": ok, "sha256": actual, "expected": expected})
     return {"ok": all(result["ok"] for result in results), "models": results}
 
 
@@ -574,28 +582,25 @@ def check_magic(name: str, head: bytes) -> None:
 
 def wrong_hash(job: Job, expected: str, actual: str) -> Refusal:
     """Make the Refusal ``model-hash-mismatch``."""
-    hint = "the source changed its file or is damaged: check the reference, then its sha256"
-    return Refusal(
-        "model-hash-mismatch",
-        f"{job.file_name} has another SHA-256 than expected",
-        f"{actual} instead of {expected}",
-        hint,
-    )
+    what, why = f"{job.file_name} has another SHA-256 than expected", f"{actual} instead of {expected}"
+    hint = "compare with the publisher's; the source may have changed its file or hold a damaged one"
+    return Refusal("model-hash-mismatch", what, why, hint)
 
 
 def require_space(part: Part) -> None:
     """Raise Refusal ``model-no-space`` unless the missing bytes and the reserve fit."""
-    total = part.total_bytes
-    need = total - part.offset + int(total * part.job.free_space_reserve_percent / 100)
-    disk = os.statvfs(part.place.directory)
+    require_room(
+        part.place, part.total_bytes - part.offset, part.total_bytes, part.job.free_space_reserve_percent
+    )
+
+
+def require_room(place: Place, missing: int, total: int, reserve_percent: float) -> None:
+    """Raise Refusal ``model-no-space`` unless ``missing`` bytes and a share of ``total`` fit."""
+    disk, need = os.statvfs(place.directory), missing + int(total * reserve_percent / 100)
     free = disk.f_bavail * disk.f_frsize
     if total and free < need:
-        raise Refusal(
-            "model-no-space",
-            f"no space for {part.place.name}",
-            f"{need} bytes needed, {free} free in {part.place.directory}",
-            "free some, or choose a smaller model",
-        )
+        what, why = f"no space for {place.name}", f"{need} bytes needed, {free} free in {place.directory}"
+        raise Refusal("model-no-space", what, why, "free some, or choose a smaller model")
 
 
 @contextlib.contextmanager
@@ -604,27 +609,26 @@ def disk_errors(place: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         error_id = "model-no-space" if full else "model-store-unwritable"
         raise Refusal(error_id, f"{place.name} cannot be kept in {place.directory}", str(error)) from None
 
 
-def may_carry_token(url: str) -> bool:
-    """Whether nobody on the way can read a header: https, or this host itself."""
-    parts = urlsplit(url)
+def may_carry_token(job: Job) -> bool:
+    """Whether the token is meant for the url (a hub's) and nobody on the way can read it."""
+    parts = urlsplit(job.url)
+    private = parts.scheme == "https" or parts.hostname == "localhost"
     with contextlib.suppress(ValueError):
-        return parts.scheme == "https" or ipaddress.ip_address(parts.hostname or "").is_loopback
-    return parts.hostname == "localhost"
+        private = private or ipaddress.ip_address(parts.hostname or "").is_loopback
+    return private and job.reference.startswith("hf:")
 
 
 def retry_after_s(header: str) -> float:
     """Seconds that a Retry-After header asks for (a number or a date); 0 when it cannot be read."""
     with contextlib.suppress(ValueError, TypeError):
-        return (
-            float(header)
-            if header.isdigit()
-            else email.utils.parsedate_to_datetime(header).timestamp() - time.time()
-        )
+        if not header.isdigit():
+            return email.utils.parsedate_to_datetime(header).timestamp() - time.time()
+        return float(header)
     return 0.0
 
 
@@ -659,14 +663,18 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write durably: the old content or the new one, never a piece."""
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("w", encoding="utf-8") as stream:
+    with fresh_name(path).open("w", encoding="utf-8") as stream:
         os.fchmod(stream.fileno(), 0o644)
         stream.write(json.dumps(data, indent=1, sort_keys=True) + "\n")
         stream.flush()
         os.fsync(stream.fileno())
-    fresh.rename(path)
+    fresh_name(path).replace(path)
     sync_directory(path.parent)
+
+
+def fresh_name(path: Path) -> Path:
+    """Name under which a file's next content is written."""
+    return path.with_name(path.name + ".new")
 
 
 def sync_directory(path: Path) -> None:
@@ -713,14 +721,8 @@ def main() -> int:
     try:
         answer = run(arguments())
     except Refusal as refusal:
-        answer = {
-            "changed": False,
-            "path": "",
-            "sha256": "",
-            "size_bytes": 0,
-            "state": "failed",
-            **refusal.answer,
-        }
+        empty = {"changed": False, "path": "", "sha256": "", "size_bytes": 0, "state": "failed"}
+        answer = {**empty, **refusal.answer}
     print(json.dumps(answer, sort_keys=True))
     return 3 if answer.get("error_id") or answer.get("ok") is False else 0
 
