@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from enum import StrEnum
 from typing import Any
 
@@ -54,11 +55,21 @@ def observe_prepare(deployment: Deployment, facts: HostFacts) -> Observation:
     record = facts.deployment
     wanted = deployment.record()
     if record is None or isinstance(record, CorruptRecord):
-        return Observation(State.ABSENT, "the host is not marked as ours", _record_changes({}, wanted))
+        return Observation(State.ABSENT, "the host is not marked as ours", _what_comes(deployment))
     changes = _record_changes(record, wanted)
     if changes:
         return Observation(State.DIFFERENT, f"{len(changes)} value(s) of the deployment differ", changes)
     return Observation(State.PRESENT, "the deployment's record is as wanted")
+
+
+def _what_comes(deployment: Deployment) -> tuple[Change, ...]:
+    spec = deployment.spec
+    slots = f"{spec.context_length} tokens, {spec.parallel} slot(s), {spec.gpu_layers} layers on a card"
+    return (
+        Change("record", "", paths.DEPLOYMENT_FILE),
+        Change("model", "", deployment.models[0].reference),
+        Change("context", "", slots),
+    )
 
 
 def observe_environment(deployment: Deployment, facts: HostFacts) -> Observation:
@@ -147,7 +158,19 @@ def observe_service(deployment: Deployment, facts: HostFacts) -> Observation:
             f"the service runs {unit.exec_path}",
             (Change("executable", unit.exec_path, deployment.command[0]),),
         )
+    restarts = _reasons_to_restart(deployment, facts)
+    if restarts:
+        return Observation(State.DIFFERENT, "the service restarts", restarts)
     return Observation(State.PRESENT, f"{deployment.service_name} is running")
+
+
+def _reasons_to_restart(deployment: Deployment, facts: HostFacts) -> tuple[Change, ...]:
+    wanted = deployment.record()["service"]
+    record = facts.deployment if isinstance(facts.deployment, Mapping) else {}
+    command = _record_changes(record.get("service", wanted), wanted)
+    served = _observe_model(deployment.models[0], facts)
+    package = observe_environment(deployment, facts)
+    return (*command, *served.changes, *package.changes)
 
 
 def observe_verification(deployment: Deployment, facts: HostFacts) -> Observation:
@@ -169,9 +192,21 @@ OBSERVATIONS: Mapping[StepKind, Observe] = {
 def _record_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
     old, new = _flatten(before), _flatten(after)
     return tuple(
-        Change(name, old.get(name, ""), new.get(name, ""))
+        Change(name, *_shortened(old.get(name, ""), new.get(name, "")))
         for name in sorted({*old, *new})
         if old.get(name, "") != new.get(name, "")
+    )
+
+
+def _shortened(before: str, after: str) -> tuple[str, str]:
+    """Of two argument lists only the words that differ, each with the word before it."""
+    old, new = before.split(), after.split()
+    if min(len(old), len(new)) < 4:
+        return before, after
+    changed = [code for code in SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if code[0] != "equal"]
+    return (
+        " ".join(word for _, i1, i2, _, _ in changed for word in old[max(i1 - 1, 0) : i2]),
+        " ".join(word for _, _, _, j1, j2 in changed for word in new[max(j1 - 1, 0) : j2]),
     )
 
 

@@ -1,0 +1,81 @@
+"""One folder is one case: ``spec.yml + facts.json → plan.txt, inventory.yml, host_vars.yml, site.yml``.
+
+``GOLDEN_UPDATE=1`` writes the expected files anew; the difference is then read in review.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from localai_deploy.cli.plan_text import plan_lines
+from localai_deploy.domain.connection import parse_destination
+from localai_deploy.domain.deployment import Deployment
+from localai_deploy.domain.facts import HostFacts
+from localai_deploy.domain.lock import EnvironmentLock
+from localai_deploy.domain.plan import HostPlan
+from localai_deploy.domain.planning import make_plan
+from localai_deploy.domain.reference import ModelFile
+from localai_deploy.domain.settings import Sourced, resolve_settings
+from localai_deploy.domain.spec import host_spec
+from localai_deploy.provisioner.render import ProjectHost, rendered_files
+from localai_deploy.provisioner.variables import role_variables
+from localai_deploy.runtimes import deployment_of
+
+HERE = Path(__file__).parent
+CASES = sorted(path.parent for path in HERE.glob("cases/*/spec.yml"))
+LOCKS = yaml.safe_load((HERE / "locks.yml").read_text())
+
+
+def load(case: Path) -> tuple[HostPlan, HostFacts, Deployment]:
+    spec_data = yaml.safe_load((case / "spec.yml").read_text())
+    layer = {key: Sourced(value, "spec.yml") for key, value in spec_data["settings"].items()}
+    connection = parse_destination(spec_data["destination"])
+    spec = host_spec(connection.destination, connection, resolve_settings([layer]))
+    facts = HostFacts.from_data(json.loads((case / "facts.json").read_text()))
+    models = tuple(ModelFile(**model) for model in spec_data["models"])
+    deployment = deployment_of(spec, EnvironmentLock.from_data(LOCKS[spec_data["lock"]]), models)
+    return make_plan(spec, facts, deployment), facts, deployment
+
+
+def outputs(case: Path) -> dict[str, str]:
+    plan, facts, deployment = load(case)
+    text = click.unstyle("\n".join(plan_lines(plan, facts))) + "\n"
+    variables = {"ansible_connection": "local"} if deployment.spec.connection.kind == "local" else {}
+    files = rendered_files([ProjectHost(deployment.spec.name, variables, role_variables(deployment))])
+    return {
+        "plan.txt": text,
+        "plan.json": json.dumps(plan.to_data(), indent=2) + "\n",
+        "inventory.yml": files["inventory/hosts.yml"],
+        "host_vars.yml": files[f"inventory/host_vars/{deployment.spec.name}.yml"],
+        "site.yml": files["site.yml"],
+        "reset.yml": files["reset.yml"],
+    }
+
+
+def test_there_are_cases() -> None:
+    assert len(CASES) >= 12
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_case(case: Path) -> None:
+    for name, text in outputs(case).items():
+        path = case / name
+        if os.environ.get("GOLDEN_UPDATE"):
+            path.write_text(text)
+        assert path.read_text() == text, f"{path.relative_to(HERE)} differs; GOLDEN_UPDATE=1 writes it anew"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_expectation_is_literal(case: Path) -> None:
+    """What each case is there for is written by hand, so that an update cannot agree with a bug."""
+    plan, _, _ = load(case)
+    expected = yaml.safe_load((case / "spec.yml").read_text())["expect"]
+    assert [finding.finding_id for finding in plan.blockers] == expected.get("blockers", [])
+    assert [finding.finding_id for finding in plan.warnings] == expected.get("warnings", [])
+    assert {step.kind.value: step.action.value for step in plan.steps} == expected["actions"]
