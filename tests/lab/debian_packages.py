@@ -68,7 +68,10 @@ def unpack(archive: str, package: DebianPackage, directory: Path) -> None:
 def _verified_release(signed: bytes, suite: str) -> str:
     """The text that a key of the keyring signed; LabError when none did or it is another suite's."""
     argv = ("gpgv", "--status-fd=2", f"--keyring={KEYRING}", "--output=-", "-")
-    done = subprocess.run(argv, input=signed, capture_output=True, check=False)
+    try:
+        done = subprocess.run(argv, input=signed, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise LabError("apt package missing for Debian's signatures: gpgv") from None
     status = done.stderr.decode(errors="replace")
     if "[GNUPG:] VALIDSIG " not in status or "[GNUPG:] BADSIG " in status:
         raise LabError(f"InRelease of Debian {suite} is not signed by a key of {KEYRING}: {status}")
@@ -107,9 +110,10 @@ def _package(fields: Mapping[str, str]) -> DebianPackage:
 def _get(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as reply:
-            return reply.read()
+            content: bytes = reply.read()
     except OSError as error:
         raise LabError(f"{url}: {error}") from error
+    return content
 
 
 def _get_checked(url: str, sha256: str) -> bytes:
