@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -109,51 +113,54 @@ def _host(
 def _from_inventory(
     names: Sequence[str], inventory: Path, overrides: Overrides, vault_password_file: Path | None
 ) -> list[InventoryHost]:
-    manager, variable_manager = _open(inventory, vault_password_file)
-    hosts = _select(manager, names, inventory)
     found = []
-    for host in hosts:
-        raw = variable_manager.get_vars(host=host, include_hostvars=False)
-        groups = [group.name for group in sorted(host.get_groups(), key=lambda g: -g.depth)]
+    for entry in _read(names, inventory, vault_password_file):
+        name, raw = str(entry["name"]), entry["variables"]
         variables = {
-            key: Sourced(_plain(value), find_source(inventory, host.name, groups, key))
+            key: Sourced(value, find_source(inventory, name, entry["groups"], key))
             for key, value in raw.items()
             if key.startswith(PREFIX)
         }
         _refuse_unknown(variables)
-        connection, secrets = _connection(host.name, raw)
-        found.append(_host(host.name, connection, variables, overrides, secrets))
+        connection, secrets = _connection(name, raw)
+        found.append(_host(name, connection, variables, overrides, secrets))
     return found
 
 
-def _open(inventory: Path, vault_password_file: Path | None) -> tuple[Any, Any]:
-    """Ansible's own reader: its plugins, vault files and precedence apply."""
+def _read(names: Sequence[str], inventory: Path, vault_password_file: Path | None) -> list[Mapping[str, Any]]:
+    """Ansible's own reader, in a process of its own: its settings and secrets are global to a process."""
     if not inventory.exists():
         raise InputError("inventory-unreadable", f"inventory {inventory} does not exist")
-    from ansible.cli import CLI
-    from ansible.errors import AnsibleError
-    from ansible.inventory.manager import InventoryManager
-    from ansible.parsing.dataloader import DataLoader
-    from ansible.vars.manager import VariableManager
-
-    loader = DataLoader()
-    files = [str(vault_password_file)] if vault_password_file else []
+    question = {
+        "inventory": str(inventory),
+        "patterns": list(names),
+        "default_group": INFERENCE_GROUP,
+        "vault_password_file": str(vault_password_file or ""),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "localai_deploy.inventory_reader"],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     try:
-        loader.set_vault_secrets(
-            CLI.setup_vault_secrets(loader, vault_ids=[], vault_password_files=files, auto_prompt=False)
-        )
-        manager = InventoryManager(loader=loader, sources=[str(inventory)])
-        return manager, VariableManager(loader=loader, inventory=manager)
-    except AnsibleError as error:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        answer = {"error": done.stderr.strip().splitlines()[-1:] or ["Ansible printed nothing"]}
+    if "error" in answer:
         raise InputError(
-            "inventory-unreadable", f"inventory {inventory} cannot be read", why=str(error)
-        ) from error
+            "inventory-unreadable", f"inventory {inventory} cannot be read", why=str(answer["error"])
+        )
+    _refuse_strangers(names, answer["known"], inventory)
+    if not answer["hosts"]:
+        raise InputError(
+            "host-missing", f"{inventory} has no host that matches {', '.join(names) or 'anything'}"
+        )
+    return list(answer["hosts"])
 
 
-def _select(manager: Any, names: Sequence[str], inventory: Path) -> list[Any]:  # noqa: ANN401
-    from ansible.errors import AnsibleError
-
-    known = [*manager.hosts, *manager.groups]
+def _refuse_strangers(names: Sequence[str], known: Sequence[str], inventory: Path) -> None:
     for name in names:
         plain = name.lstrip("!&")
         if not any(mark in name for mark in "*?[:,~") and plain not in known:
@@ -163,16 +170,6 @@ def _select(manager: Any, names: Sequence[str], inventory: Path) -> list[Any]:  
                 why=suggestion(plain, known),
                 hint="`config show` lists the hosts; without --inventory a name is an SSH destination",
             )
-    pattern = list(names) or [INFERENCE_GROUP if INFERENCE_GROUP in manager.groups else "all"]
-    try:
-        hosts = manager.get_hosts(pattern)
-    except AnsibleError as error:
-        raise InputError(
-            "host-not-in-inventory", f"pattern {pattern} cannot be used", why=str(error)
-        ) from error
-    if not hosts:
-        raise InputError("host-missing", f"{inventory} has no host that matches {', '.join(pattern)}")
-    return list(hosts)
 
 
 def _refuse_unknown(variables: Mapping[str, Sourced]) -> None:
@@ -190,8 +187,6 @@ def _connection(name: str, raw: Mapping[str, Any]) -> tuple[Connection, Secrets]
     password = raw.get("ansible_become_password") or raw.get("ansible_become_pass") or ""
     if str(raw.get("ansible_connection", "")) == "local":
         return Connection(kind="local"), Secrets(str(password))
-    import shlex
-
     connection = Connection(
         kind="ssh",
         destination=str(raw.get("ansible_host") or name),
@@ -201,15 +196,3 @@ def _connection(name: str, raw: Mapping[str, Any]) -> tuple[Connection, Secrets]
         ssh_args=tuple(shlex.split(str(raw.get("ansible_ssh_common_args") or ""))),
     )
     return connection, Secrets(str(password))
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - YAML of any shape
-    """Ansible's tagged values as plain ones."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value

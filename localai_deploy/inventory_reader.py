@@ -1,0 +1,75 @@
+"""Read an Ansible inventory with Ansible's own code: ``python -m localai_deploy.inventory_reader``.
+
+The question comes as JSON on stdin, the answer (with decrypted values) goes as JSON to a pipe. A
+process of its own, because Ansible keeps configuration and vault secrets per process.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+
+def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Hosts that match ``patterns``, with merged variables and their groups, innermost first."""
+    from ansible.cli import CLI
+    from ansible.inventory.manager import InventoryManager
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.vars.manager import VariableManager
+
+    loader = DataLoader()
+    password_files = [question["vault_password_file"]] if question["vault_password_file"] else []
+    loader.set_vault_secrets(
+        CLI.setup_vault_secrets(loader, vault_ids=[], vault_password_files=password_files, auto_prompt=False)
+    )
+    manager = InventoryManager(loader=loader, sources=[question["inventory"]])
+    variables = VariableManager(loader=loader, inventory=manager)
+    default = question["default_group"] if question["default_group"] in manager.groups else "all"
+    hosts = manager.get_hosts(question["patterns"] or [default])
+    return {
+        "known": [*manager.hosts, *manager.groups],
+        "hosts": [
+            {
+                "name": host.name,
+                "groups": [group.name for group in sorted(host.get_groups(), key=lambda g: -g.depth)],
+                "variables": _plain(_interesting(variables.get_vars(host=host, include_hostvars=False))),
+            }
+            for host in hosts
+        ],
+    }
+
+
+def _interesting(variables: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in variables.items() if key.startswith(("localai_", "ansible_"))}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - YAML of any shape
+    """Ansible's tagged values as plain ones; vaulted ones decrypted."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return str(value)
+
+
+def main() -> None:
+    """Answer one question."""
+    from ansible.errors import AnsibleError
+
+    try:
+        answer = read_inventory(json.load(sys.stdin))
+    except AnsibleError as error:
+        place = str(getattr(error, "_formatted_source_context", None) or "").strip().partition("\n")[0]
+        answer = {"error": f"{error} ({place})" if place else str(error)}
+    json.dump(answer, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from localai_deploy.domain.settings import Sourced
+from localai_deploy.errors import InputError
+from localai_deploy.inventory import Overrides, load_hosts
+
+NO_FLAGS = Overrides()
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    root = tmp_path / "home"
+    (root / "host_vars" / "nas").mkdir(parents=True)
+    (root / "group_vars").mkdir()
+    (root / "hosts.yml").write_text(
+        "inference:\n"
+        "  children:\n"
+        "    bare_metal:\n"
+        "      hosts:\n"
+        "        nas:\n"
+        "          ansible_host: 192.0.2.7\n"
+        "          ansible_user: admin\n"
+        "          ansible_port: 2222\n"
+        "        den:\n"
+        "          localai_context_length: 2048\n"
+        "other:\n"
+        "  hosts:\n"
+        "    printer:\n"
+    )
+    (root / "host_vars" / "nas" / "main.yml").write_text("---\n# comment\nlocalai_port: 9000\n")
+    (root / "group_vars" / "inference.yml").write_text(
+        "localai_port: 8000\nlocalai_models:\n  - hf:ORG/REPO/a.gguf\n"
+    )
+    return root
+
+
+def test_hosts_of_the_inference_group_are_the_default(inventory: Path) -> None:
+    assert [host.name for host in load_hosts([], inventory, NO_FLAGS)] == ["nas", "den"]
+
+
+def test_values_know_their_file_and_line(inventory: Path) -> None:
+    nas, den = load_hosts([], inventory, NO_FLAGS)
+    assert nas.settings["localai_port"] == Sourced(9000, "host_vars/nas/main.yml:3")
+    assert den.settings["localai_port"] == Sourced(8000, "group_vars/inference.yml:1")
+    assert den.settings["localai_context_length"] == Sourced(2048, "hosts.yml:10")
+    assert nas.settings["localai_models"].value == ("hf:ORG/REPO/a.gguf",)
+    assert nas.settings["localai_bind"] == Sourced("127.0.0.1", "default")
+
+
+def test_flag_beats_host_vars(inventory: Path) -> None:
+    flags = Overrides({"localai_port": Sourced(7000, "flag --port")})
+    assert load_hosts(["nas"], inventory, flags)[0].settings["localai_port"].source == "flag --port"
+
+
+def test_connection_comes_from_ansible_variables(inventory: Path) -> None:
+    connection = load_hosts(["nas"], inventory, NO_FLAGS)[0].connection
+    assert (connection.destination, connection.user, connection.port) == ("192.0.2.7", "admin", 2222)
+
+
+def test_patterns_of_ansible_work(inventory: Path) -> None:
+    assert [host.name for host in load_hosts(["bare_metal:!den"], inventory, NO_FLAGS)] == ["nas"]
+    assert [host.name for host in load_hosts(["d*"], inventory, NO_FLAGS)] == ["den"]
+
+
+def test_unknown_variable_names_file_line_and_suggestion(inventory: Path) -> None:
+    (inventory / "host_vars" / "den.yml").write_text("---\nlocalai_prot: 1\n")
+    with pytest.raises(InputError) as caught:
+        load_hosts([], inventory, NO_FLAGS)
+    assert caught.value.error_id == "variable-unknown"
+    assert "host_vars/den.yml:2" in caught.value.what
+    assert caught.value.why == "did you mean localai_port?"
+
+
+def test_bad_value_names_file_and_line(inventory: Path) -> None:
+    (inventory / "host_vars" / "den.yml").write_text("localai_port: lots\n")
+    with pytest.raises(InputError) as caught:
+        load_hosts(["den"], inventory, NO_FLAGS)
+    assert "host_vars/den.yml:1" in caught.value.why
+
+
+def test_typo_in_a_host_name_is_refused(inventory: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load_hosts(["nass"], inventory, NO_FLAGS)
+    assert caught.value.error_id == "host-not-in-inventory"
+    assert caught.value.why == "did you mean nas?"
+
+
+def test_missing_inventory(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        load_hosts([], tmp_path / "none", NO_FLAGS)
+
+
+def test_broken_yaml_is_a_clear_error(inventory: Path) -> None:
+    (inventory / "host_vars" / "nas" / "main.yml").write_text("localai_port: [\n")
+    with pytest.raises(InputError) as caught:
+        load_hosts([], inventory, NO_FLAGS)
+    assert caught.value.error_id == "inventory-unreadable"
+    assert "main.yml" in caught.value.why
+
+
+def test_vaulted_password_is_read_and_never_shown(inventory: Path, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    password = tmp_path / "vault-password"
+    password.write_text("open sesame\n")
+    vaulted = inventory / "host_vars" / "nas" / "vault.yml"
+    vaulted.write_text("ansible_become_password: s3cret-of-nas\n")
+    program = Path(sys.executable).with_name("ansible-vault")
+    subprocess.run(
+        [program, "encrypt", "--vault-password-file", password, vaulted], check=True, capture_output=True
+    )
+    host = load_hosts(["nas"], inventory, NO_FLAGS, password)[0]
+    assert host.secrets.become_password == "s3cret-of-nas"
+    assert host.connection.become_password_needed
+    assert "s3cret" not in repr(host)
+    with pytest.raises(InputError) as caught:
+        load_hosts(["nas"], inventory, NO_FLAGS)
+    assert caught.value.error_id == "inventory-unreadable"
+
+
+def test_without_inventory_a_name_is_an_ssh_destination() -> None:
+    host = load_hosts(["admin@box"], None, NO_FLAGS)[0]
+    assert (host.name, host.connection.user, host.connection.kind) == ("box", "admin", "ssh")
+
+
+@pytest.mark.parametrize(
+    "name", ["-oProxyCommand=x", "a b", "box;reboot", "$(id)", "box\n", "@box", "", "a/b"]
+)
+def test_names_with_shell_characters_are_refused(name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_hosts([name], None, NO_FLAGS)
+    assert caught.value.error_id == "host-name-invalid"
+
+
+def test_no_host_at_all() -> None:
+    with pytest.raises(InputError) as caught:
+        load_hosts([], None, NO_FLAGS)
+    assert caught.value.error_id == "host-missing"
