@@ -6,22 +6,27 @@ import argparse
 import json
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.lab.host import LabHost, all_hosts, find_host, start_host
+from tests.lab.host import LabHost, find_host, known_names, remove_host, start_host
 from tests.lab.image import ensure_image, remove_unfinished
 from tests.lab.layout import Lab, LabError, open_lab
-from tests.lab.mirror_daemon import ensure_mirror, mirror_client, running_pid, serve, stop_mirror
-from tests.lab.network import remove_networks
+from tests.lab.mirror_daemon import https_url, mirror_client, running_pid, serve, stop_mirror
+from tests.lab.network import remove_interfaces
 from tests.lab.system import system_packages
 
 
 def prepare(lab: Lab, _: argparse.Namespace) -> Any:
-    return {"image": str(ensure_image(lab))}
+    """build the image and the content that are missing"""
+    from tests.lab.content import ensure_content
+
+    return {"image": str(ensure_image(lab)), "content": asdict(ensure_content(lab.directory))}
 
 
 def up(lab: Lab, arguments: argparse.Namespace) -> Any:
+    """start a host unless it runs, and tell how to reach it"""
     host = find_host(lab, arguments.name)
     if host is not None and not host.is_running():
         host.stop()
@@ -30,50 +35,54 @@ def up(lab: Lab, arguments: argparse.Namespace) -> Any:
 
 
 def down(lab: Lab, arguments: argparse.Namespace) -> Any:
-    host = find_host(lab, arguments.name)
-    if host is None:
+    """take a host away, also one that never came up"""
+    if arguments.name not in known_names(lab):
         raise LabError(f"there is no host {arguments.name}")
-    host.stop()
-    return {"removed": host.name}
+    remove_host(lab, arguments.name)
+    return {"removed": arguments.name}
 
 
-def clean(lab: Lab, _: argparse.Namespace) -> Any:
-    return {"removed": clean_lab(lab)}
+def clean(lab: Lab, arguments: argparse.Namespace) -> Any:
+    """take away all hosts and the mirror; images, content and caches stay"""
+    removed = clean_lab(lab)
+    if arguments.all:
+        shutil.rmtree(lab.directory)
+    return {"removed": removed}
 
 
 def status(lab: Lab, _: argparse.Namespace) -> Any:
+    """the mirror and the hosts; starts nothing"""
     return {
         "lab": str(lab.directory),
         "mirror": {"url": mirror_client(lab).base_url, "pid": running_pid(lab)},
-        "hosts": [describe(host) for host in all_hosts(lab)],
+        "hosts": [describe(host) for name in known_names(lab) if (host := find_host(lab, name))],
     }
 
 
 def mirror(lab: Lab, _: argparse.Namespace) -> Any:
+    """be the lab's mirror, in the foreground"""
     serve(lab)
 
 
 def packages(_: Lab, __: argparse.Namespace) -> Any:
+    """the apt packages that the lab needs"""
     return list(system_packages())
 
 
 def clean_lab(lab: Lab) -> list[str]:
-    """Take away all hosts and the mirror; images, content and caches stay. Returns what was removed."""
-    removed = []
-    for host in all_hosts(lab):
-        host.stop()
-        removed.append(host.name)
-    removed += remove_networks(lab)
+    """Take away all hosts and the mirror; returns the hosts' names."""
+    names = known_names(lab)
+    for name in names:
+        remove_host(lab, name)
+    remove_interfaces(lab)
     stop_mirror(lab)
-    for rest in lab.hosts.glob("*"):
-        shutil.rmtree(rest)
     remove_unfinished(lab)
-    return removed
+    return names
 
 
 def describe(host: LabHost) -> dict[str, Any]:
     """All that a client needs to reach the host and what it may be given as mirrors."""
-    base_url = ensure_mirror(host.lab)
+    plain, checked = mirror_client(host.lab).base_url, https_url(host.lab)
     return {
         "name": host.name,
         "running": host.is_running(),
@@ -87,9 +96,14 @@ def describe(host: LabHost) -> dict[str, Any]:
         "sudo": host.sudo,
         "rootfs": str(host.rootfs),
         "mirrors": {
-            "conda": f"{base_url}/conda",
-            "huggingface": f"{base_url}/hf",
-            "pypi": f"{base_url}/pypi/simple",
+            "conda": f"{plain}/conda",
+            "huggingface": f"{plain}/hf",
+            "pypi": f"{checked}/pypi/simple",
+        },
+        "files": {
+            "url": f"{checked}/files",
+            "directory": str(host.lab.files),
+            "ca": str(host.lab.tls / "ca.pem"),
         },
     }
 
@@ -99,9 +113,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lab", type=Path, help="the lab's folder (default: $LOCALAI_LAB_DIR or .lab)")
     commands = parser.add_subparsers(dest="command", required=True)
     for action in (prepare, clean, status, mirror, packages):
-        commands.add_parser(action.__name__).set_defaults(action=action)
+        command = commands.add_parser(action.__name__, help=action.__doc__)
+        command.set_defaults(action=action)
+        if action is clean:
+            command.add_argument("--all", action="store_true", help="also images, content and caches")
     for action in (up, down):
-        command = commands.add_parser(action.__name__)
+        command = commands.add_parser(action.__name__, help=action.__doc__)
         command.add_argument("name")
         command.set_defaults(action=action)
         if action is up:
@@ -118,7 +135,7 @@ def main() -> int:
         print(f"lab: {error}", file=sys.stderr)
         return 1
     if result is not None:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(result, indent=2, default=str))
     return 0
 
 

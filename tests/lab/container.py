@@ -18,6 +18,7 @@ from tests.lab.layout import LabError
 from tests.lab.system import run
 
 _CGROUP_MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/systemd"))
+_NSPAWN_RUN = Path("/run/systemd/nspawn")
 _ENTER = 'for group in $1; do echo $$ > "$group/cgroup.procs"; done; shift; exec "$@"'
 _POWEROFF_TIMEOUT_S = 30.0
 _KILL_TIMEOUT_S = 10.0
@@ -39,15 +40,17 @@ class Container:
         for group in groups:
             group.mkdir(exist_ok=True)
         with self.console_log.open("w") as log:
-            subprocess.Popen(
+            process = subprocess.Popen(
                 ["sh", "-c", _ENTER, "sh", " ".join(map(str, groups)), *self._command(namespace)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd="/",
-                env={"PATH": os.environ["PATH"]},
+                env={"PATH": os.environ["PATH"], "SYSTEMD_NSPAWN_LOCK": "0"},
             )
+        while not self.pids() and process.poll() is None:
+            time.sleep(_POLL_S)
 
     def _command(self, namespace: str) -> list[str]:
         return [
@@ -79,25 +82,31 @@ class Container:
         """Shut down in order; what has not ended after 30 s is killed."""
         if self.pids():
             os.kill(self.leader(), signal.SIGRTMIN + 4)
-            self._wait_until_gone(_POWEROFF_TIMEOUT_S)
+            deadline = time.monotonic() + _POWEROFF_TIMEOUT_S
+            while self.pids() and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
         self.kill()
 
     def kill(self) -> None:
         """End every process at once and remove the cgroup."""
-        for pid in self.pids():
-            _kill(pid)
-        if not self._wait_until_gone(_KILL_TIMEOUT_S):
-            raise LabError(f"container {self.unit} does not end: processes {self.pids()}")
-        for group in self._cgroups():
-            _remove_tree_of_groups(group)
-
-    def _wait_until_gone(self, timeout_s: float) -> bool:
-        deadline = time.monotonic() + timeout_s
-        while self.pids():
+        deadline = time.monotonic() + _KILL_TIMEOUT_S
+        while not self._has_gone():
             if time.monotonic() > deadline:
-                return False
+                raise LabError(f"container {self.unit} does not end: processes {self.pids()}")
+            for pid in self.pids():
+                _kill(pid)
             time.sleep(_POLL_S)
-        return True
+        self._remove_traces()
+
+    def _has_gone(self) -> bool:
+        """Remove its cgroups, which the kernel allows only when nothing is left in them."""
+        return all(_remove_tree_of_groups(group) for group in self._cgroups())
+
+    def _remove_traces(self) -> None:
+        """What systemd-nspawn keeps for a machine of this name, and does not remove when it is killed."""
+        propagated = _NSPAWN_RUN / "propagate" / self.unit
+        if propagated.is_dir():
+            propagated.rmdir()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +128,17 @@ class Overlay:
             *("-o", f"{options},redirect_dir=off,metacopy=off,index=off"),
         )
 
-    def unmount(self) -> None:
-        """Inverse of :meth:`mount`; no error when it is not mounted."""
-        if self.merged.is_mount():
-            run("umount", str(self.merged))
-
     def replace_upper(self, saved: Path) -> None:
         """Make ``saved`` the content of ``upper``; it must not be mounted."""
         for directory in (self.upper, self.work):
             shutil.rmtree(directory, ignore_errors=True)
         copy_tree(saved, self.upper)
+
+
+def unmount(path: Path) -> None:
+    """Unmount ``path``; no error when it is not mounted."""
+    if path.is_mount():
+        run("umount", str(path))
 
 
 def copy_tree(source: Path, target: Path) -> None:
@@ -139,9 +149,13 @@ def copy_tree(source: Path, target: Path) -> None:
     run("cp", "--archive", "--reflink=auto", str(source), str(target))
 
 
-def _remove_tree_of_groups(group: Path) -> None:
-    for directory, _, _ in os.walk(group, topdown=False):
-        Path(directory).rmdir()
+def _remove_tree_of_groups(group: Path) -> bool:
+    try:
+        for directory, _, _ in os.walk(group, topdown=False):
+            Path(directory).rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def _read(path: Path) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab.host import LabHost, start_host
+from tests.lab.host import LabHost, known_names, remove_host, start_host
 from tests.lab.layout import Lab, open_lab
 from tests.lab.mirror_daemon import ensure_mirror, mirror_client
 from tests.lab.system import reason_to_skip_hosts
@@ -16,6 +18,7 @@ from tests.lab.system import reason_to_skip_hosts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.lab.content import Content
     from tests.lab.mirror_client import MirrorClient
 
 _numbers = count(1)
@@ -26,7 +29,25 @@ def lab() -> Lab:
     """The lab; its tests are skipped where no host can be started."""
     if reason := reason_to_skip_hosts():
         pytest.skip(reason)
-    return open_lab()
+    lab = open_lab()
+    _remove_abandoned(lab)
+    return lab
+
+
+def _remove_abandoned(lab: Lab) -> None:
+    """Take away the hosts of test runs that were killed."""
+    for name in known_names(lab):
+        match = re.fullmatch(r"test-(\d+)-\d+", name)
+        if match and not Path(f"/proc/{match[1]}").exists():
+            remove_host(lab, name)
+
+
+@pytest.fixture(scope="session")
+def content(lab: Lab) -> Content:
+    """The lab's model, conda channel and wheels, built when they are missing."""
+    from tests.lab.content import ensure_content
+
+    return ensure_content(lab.directory)
 
 
 @pytest.fixture(scope="session")

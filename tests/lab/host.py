@@ -7,16 +7,18 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.lab.container import Container, Overlay, copy_tree
+from tests.lab.container import Container, Overlay, copy_tree, unmount
 from tests.lab.image import ADMIN, ensure_image
 from tests.lab.layout import Lab, LabError
 from tests.lab.mirror_daemon import ensure_mirror
 from tests.lab.mirror_files import apt_sources
-from tests.lab.network import HostNetwork, create_network, remove_network
+from tests.lab.network import HostNetwork, create_network, host_names, namespace_of, remove_network
 from tests.lab.seed import SUDO_PASSWORD, Seed, Sudo
+from tests.lab.state import Entry, Layers, whole_state
 from tests.lab.system import reason_to_skip_hosts, run
 
 PRISTINE = "pristine"
@@ -75,11 +77,11 @@ class LabHost:
 
     @property
     def console_log(self) -> Path:
-        return self.directory / "console.log"
+        return self.container.console_log
 
     @property
     def container(self) -> Container:
-        return Container(self.network.namespace, self.name, self.rootfs, self.console_log)
+        return _container(self.lab, self.name)
 
     @property
     def overlay(self) -> Overlay:
@@ -127,10 +129,20 @@ class LabHost:
                 raise LabError(f"host {self.name} does not let its admin log in; see {self.console_log}")
             time.sleep(0.05)
 
+    def state(self, without_content: Collection[str] = ()) -> dict[str, Entry]:
+        """All that changed since the host was new (see :func:`tests.lab.state.whole_state`)."""
+        layers = Layers(self.rootfs, self.upper, self._snapshot(PRISTINE), self.image)
+        return whole_state(layers, without_content)
+
     def snapshot(self, label: str) -> None:
         """Shut down in order, keep the state as ``label``, boot again."""
         self.container.power_off()
         copy_tree(self.upper, self._snapshot(label))
+        self.boot()
+
+    def restart(self) -> None:
+        """Shut down in order and boot again."""
+        self.container.power_off()
         self.boot()
 
     def reset(self, label: str = PRISTINE) -> None:
@@ -139,7 +151,7 @@ class LabHost:
         if not saved.is_dir():
             raise LabError(f"host {self.name} has no snapshot {label!r}")
         self.container.kill()
-        self.overlay.unmount()
+        unmount(self.rootfs)
         self.overlay.replace_upper(saved)
         self.overlay.mount()
         self.boot()
@@ -149,10 +161,7 @@ class LabHost:
 
     def stop(self) -> None:
         """End it and remove all of it: processes, mounts, namespace, files."""
-        self.container.kill()
-        self.overlay.unmount()
-        remove_network(self.network.namespace)
-        shutil.rmtree(self.directory)
+        remove_host(self.lab, self.name)
 
     def save(self) -> None:
         """Write the record that :func:`find_host` reads."""
@@ -171,24 +180,41 @@ def start_host(lab: Lab, name: str, sudo: Sudo = "nopasswd") -> LabHost:
         raise LabError(reason)
     image = ensure_image(lab)
     mirror_url = ensure_mirror(lab)
-    directory = lab.hosts / name
     try:
-        directory.mkdir(parents=True)
+        (lab.hosts / name).mkdir(parents=True)
     except FileExistsError:
         raise LabError(f"host {name} is there already: 'python -m tests.lab down {name}' first") from None
+    try:
+        return _start(lab, name, image, mirror_url, sudo)
+    except BaseException:
+        remove_host(lab, name)
+        raise
+
+
+def _start(lab: Lab, name: str, image: Path, mirror_url: str, sudo: Sudo) -> LabHost:
     network = create_network(lab, name)
     host = LabHost(lab, name, network, image, sudo, fingerprint="", host_key="")
-    try:
-        host.overlay.mount()
-        Seed(lab, name, network, apt_sources(mirror_url, "trixie", _KEYRING), sudo).plant(host.rootfs)
-        copy_tree(host.upper, directory / "snapshots" / PRISTINE)
-        host = _with_key(host)
-        host.save()
-        host.boot()
-    except BaseException:
-        host.stop()
-        raise
+    host.overlay.mount()
+    Seed(lab, name, network, apt_sources(mirror_url, "trixie", _KEYRING), sudo).plant(host.rootfs)
+    copy_tree(host.upper, host.directory / "snapshots" / PRISTINE)
+    host = _with_key(host)
+    host.save()
+    host.boot()
     return host
+
+
+def remove_host(lab: Lab, name: str) -> None:
+    """Take away what there is of a host, finished or not, from its name alone."""
+    container = _container(lab, name)
+    container.kill()
+    unmount(container.rootfs)
+    remove_network(namespace_of(lab, name))
+    shutil.rmtree(lab.hosts / name, ignore_errors=True)
+
+
+def _container(lab: Lab, name: str) -> Container:
+    directory = lab.hosts / name
+    return Container(namespace_of(lab, name), name, directory / "rootfs", directory / "console.log")
 
 
 def _with_key(host: LabHost) -> LabHost:
@@ -209,7 +235,6 @@ def find_host(lab: Lab, name: str) -> LabHost | None:
     return LabHost(**record)
 
 
-def all_hosts(lab: Lab) -> list[LabHost]:
-    """All hosts of the lab that have a record, by name."""
-    names = sorted(path.parent.name for path in lab.hosts.glob("*/host.json"))
-    return [host for name in names if (host := find_host(lab, name)) is not None]
+def known_names(lab: Lab) -> list[str]:
+    """Names of all hosts that have left anything, also of unfinished ones."""
+    return sorted({*host_names(lab), *(path.name for path in lab.hosts.glob("*"))})

@@ -42,8 +42,18 @@ class Lab:
 
     @property
     def mirror(self) -> Path:
-        """Run files of the mirror: lock, log, certificates, the ``/files`` folder."""
+        """Run files of the mirror: lock, log."""
         return self.directory / "mirror"
+
+    @property
+    def files(self) -> Path:
+        """What the mirror serves below ``/files``."""
+        return self.directory / "files"
+
+    @property
+    def tls(self) -> Path:
+        """The lab's certificate authority."""
+        return self.directory / "tls"
 
     @property
     def debian_cache(self) -> Path:

@@ -22,13 +22,19 @@ from tests.lab.mirror_transfer import Transfer, make_transfer
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
 _LOG_ENTRIES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One line of the request log; ``range`` is the header, ``authorized``: it carried Authorization."""
+    """One line of the request log.
+
+    :param range: the Range header, empty when there was none.
+    :param authorized: it carried an Authorization header.
+    :param sent_bytes: so much of the body was handed to the socket.
+    """
 
     client: str
     method: str
@@ -154,45 +160,53 @@ class _Handler(BaseHTTPRequestHandler):
             answer = self.server.mirror.control(self.command, self.path, body)
         except (TypeError, ValueError) as error:
             answer = Answer(400, str(error).encode(), "text/plain")
-        request = Request(self.command, "", {})
-        self._send(make_transfer(request, answer, {}))
+        self._send(make_transfer(Request(self.command, "", {}), answer, {}), lambda _: None)
 
     def _serve_content(self) -> None:
         mirror, path = self.server.mirror, unquote(urlsplit(self.path).path)
         request = Request(self.command, path.lstrip("/"), self.headers)
-        transfer = make_transfer(
-            request, mirror.answer(request), mirror.faults.take(path, self.client_address[0])
-        )
-        sent = self._send(transfer)
-        mirror.log.append(
-            LoggedRequest(
-                client=self.client_address[0],
-                method=self.command,
-                path=path,
-                range=self.headers.get("Range", ""),
-                authorized="Authorization" in self.headers,
-                status=transfer.status,
-                sent_bytes=sent,
-            )
+        faults = mirror.faults.take(self.command, path, self.client_address[0])
+        transfer = make_transfer(request, mirror.answer(request), faults)
+
+        def log(sent_bytes: int) -> None:
+            mirror.log.append(self._logged(path, transfer.status, sent_bytes))
+
+        self._send(transfer, log)
+
+    def _logged(self, path: str, status: int, sent_bytes: int) -> LoggedRequest:
+        return LoggedRequest(
+            client=self.client_address[0],
+            method=self.command,
+            path=path,
+            range=self.headers.get("Range", ""),
+            authorized="Authorization" in self.headers,
+            status=status,
+            sent_bytes=sent_bytes,
         )
 
-    def _send(self, transfer: Transfer) -> int:
+    def _send(self, transfer: Transfer, log: Callable[[int], None]) -> None:
+        """Send it; what was sent is logged before the client can have all of it."""
         self.send_response(transfer.status)
         for name, value in transfer.headers.items():
             self.send_header(name, value)
-        if transfer.ends_early:
-            self.close_connection = True
+        self.close_connection = self.close_connection or transfer.ends_early
+        total = 0 if self.command == "HEAD" else transfer.body_bytes
+        if not total:
+            log(0)
         self.end_headers()
-        if self.command == "HEAD":
-            return 0
-        return self._send_body(transfer)
+        if total:
+            self._send_body(transfer, total, log)
 
-    def _send_body(self, transfer: Transfer) -> int:
-        sent = 0
+    def _send_body(self, transfer: Transfer, total: int, log: Callable[[int], None]) -> None:
+        sent, logged = 0, False
         try:
             for chunk in transfer.chunks():
+                if sent + len(chunk) == total:
+                    logged = True
+                    log(total)
                 self.wfile.write(chunk)
                 sent += len(chunk)
         except OSError:
             self.close_connection = True
-        return sent
+            if not logged:
+                log(sent)

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from tests.lab.layout import REPOSITORY, Lab, LabError
 from tests.lab.mirror import Mirror
 from tests.lab.mirror_client import MirrorClient
 from tests.lab.mirror_files import mirror_content
-from tests.lab.network import add_mirror_address, mirror_address, remove_mirror_address
+from tests.lab.mirror_tls import Authority
+from tests.lab.network import (
+    MIRROR_NAMES,
+    add_mirror_address,
+    host_names,
+    mirror_address,
+    remove_mirror_address,
+)
 
 HTTP_PORT = 8400
+HTTPS_PORT = 8443
 
 _START_TIMEOUT_S = 20.0
 
@@ -23,6 +33,19 @@ _START_TIMEOUT_S = 20.0
 def mirror_client(lab: Lab) -> MirrorClient:
     """Control of the lab's mirror, whether it runs or not."""
     return MirrorClient(f"http://{mirror_address(lab)}:{HTTP_PORT}")
+
+
+def https_url(lab: Lab) -> str:
+    """Base URL of the same content over TLS, with a certificate of the lab's authority."""
+    return f"https://{mirror_address(lab)}:{HTTPS_PORT}"
+
+
+def ensure_authority(lab: Lab) -> Authority:
+    """The lab's certificate authority, which hosts trust."""
+    authority = Authority(lab.tls)
+    with lab.lock("tls"):
+        authority.ensure()
+    return authority
 
 
 def serve(lab: Lab) -> None:
@@ -44,21 +67,41 @@ def _serve(lab: Lab) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     add_mirror_address(lab)
     with Mirror(mirror_content(lab)) as mirror:
-        mirror.listen(mirror_address(lab), HTTP_PORT)
+        address = mirror_address(lab)
+        tls = ensure_authority(lab).server_context(address, MIRROR_NAMES)
+        mirror.listen(address, HTTPS_PORT, tls)
+        mirror.listen(address, HTTP_PORT)
         signal.sigwait(signals)
 
 
 def ensure_mirror(lab: Lab) -> str:
-    """The base URL of the lab's mirror, which is started when it is not there."""
+    """The base URL of the lab's mirror, which is started when it is not there.
+
+    One that runs older code is replaced, unless hosts are up that may be using it.
+    """
     client = mirror_client(lab)
     with lab.lock("mirror"):
+        if _is_outdated(lab) and not host_names(lab):
+            _stop(lab)
         if running_pid(lab) is None:
             _start(lab, client)
     return client.base_url
 
 
+def _is_outdated(lab: Lab) -> bool:
+    code = lab.mirror / "code"
+    return not code.is_file() or code.read_text() != _code_digest()
+
+
+def _code_digest() -> str:
+    here = Path(__file__).parent
+    sources = (*here.glob("mirror*.py"), here / "hub.py")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
+
+
 def _start(lab: Lab, client: MirrorClient) -> None:
     lab.mirror.mkdir(parents=True, exist_ok=True)
+    (lab.mirror / "code").write_text(_code_digest())
     with (lab.mirror / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.lab", "--lab", str(lab.directory), "mirror"],
@@ -90,9 +133,13 @@ def running_pid(lab: Lab) -> int | None:
 def stop_mirror(lab: Lab) -> None:
     """End the lab's mirror, if it runs, and take its address back."""
     with lab.lock("mirror"):
-        pid = running_pid(lab)
-        if pid is not None:
-            os.kill(pid, signal.SIGTERM)
-        while running_pid(lab) is not None:
-            time.sleep(0.05)
+        _stop(lab)
         remove_mirror_address(lab)
+
+
+def _stop(lab: Lab) -> None:
+    pid = running_pid(lab)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+    while running_pid(lab) is not None:
+        time.sleep(0.05)

@@ -10,11 +10,13 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
+from functools import cache
 from typing import TYPE_CHECKING
 
 from tests.lab.mirror_answer import Answer, Request, answer_file, not_found
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _INDEX_LIFETIME_S = 600
@@ -25,6 +27,7 @@ _DEFAULTS = {
 }
 
 
+@cache
 def upstream_of(archive: str) -> str:
     """Base URL of ``debian`` or ``debian-security`` in this machine's apt sources, else Debian's own."""
     targets = _output("apt-get", "indextargets", "--format", "$(REPO_URI)")
@@ -49,7 +52,7 @@ def _output(*argv: str) -> str:
 class DebianArchive:
     """A route over one archive: package files and by-hash indexes are kept, others revalidated by age."""
 
-    def __init__(self, upstream: str, cache: Path) -> None:
+    def __init__(self, upstream: Callable[[], str], cache: Path) -> None:
         self._upstream = upstream
         self._cache = cache
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -77,9 +80,11 @@ class DebianArchive:
         partial = cached.with_name(f"{cached.name}.partial")
         try:
             cached.parent.mkdir(parents=True, exist_ok=True)
-            url = f"{self._upstream}/{path}"
+            url = f"{self._upstream()}/{path}"
             with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as reply, partial.open("wb") as file:
                 shutil.copyfileobj(reply, file)
+            if partial.stat().st_size != int(reply.headers.get("Content-Length", -1)):
+                raise ConnectionError(f"{url} ended early")
             partial.rename(cached)
         except urllib.error.HTTPError as error:
             return Answer(error.code, b"upstream refused\n", "text/plain")

@@ -25,6 +25,7 @@ class Fault:
         ``redirect`` answers 302 to ``target``; ``cut`` closes the connection after ``value`` bytes of
         the body; ``corrupt`` inverts the byte at offset ``value`` of the file.
     :param path: glob over the whole URL path; ``*`` also matches ``/``.
+    :param method: ``GET`` or ``HEAD``; empty: both.
     :param client: address of the only client that meets it; empty: all of them.
     :param after: so many matching requests pass unharmed first.
     :param times: so many requests meet it; 0: all.
@@ -33,6 +34,7 @@ class Fault:
     kind: FaultKind
     path: str = "*"
     value: int = 0
+    method: str = ""
     client: str = ""
     after: int = 0
     times: int = 0
@@ -45,8 +47,9 @@ class Fault:
             raise ValueError(f"{data.get('kind')!r} is none of {', '.join(get_args(FaultKind))}")
         return cls(**data)
 
-    def matches(self, path: str, client: str) -> bool:
-        return fnmatchcase(path, self.path) and self.client in ("", client)
+    def matches(self, method: str, path: str, client: str) -> bool:
+        same_origin = self.client in ("", client) and self.method in ("", method)
+        return same_origin and fnmatchcase(path, self.path)
 
 
 class FaultTable:
@@ -67,12 +70,12 @@ class FaultTable:
             kept = {f: n for f, n in self._matched.items() if client and f.client != client}
             self._matched = kept
 
-    def take(self, path: str, client: str) -> dict[FaultKind, Fault]:
+    def take(self, method: str, path: str, client: str) -> dict[FaultKind, Fault]:
         """The faults that this request meets, by kind; counts the request."""
         met: dict[FaultKind, Fault] = {}
         with self._lock:
             for fault, seen in self._matched.items():
-                if not fault.matches(path, client):
+                if not fault.matches(method, path, client):
                     continue
                 self._matched[fault] = seen + 1
                 if fault.after <= seen and (not fault.times or seen < fault.after + fault.times):

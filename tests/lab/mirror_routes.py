@@ -49,7 +49,7 @@ def routes_of(content: MirrorContent) -> dict[str, Route]:
 
 
 def _debian(archive: str, content: MirrorContent) -> Route:
-    return DebianArchive(upstream_of(archive), content.debian_cache / archive)
+    return DebianArchive(lambda: upstream_of(archive), content.debian_cache / archive)
 
 
 def simple_index(wheels: Path) -> Route:

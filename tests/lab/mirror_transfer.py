@@ -32,10 +32,14 @@ class Transfer:
         """The connection must close after this transfer: its length is a lie or it is cut."""
         return self.cut_after >= 0 or self.headers.get("Content-Length") != str(len(self.part))
 
+    @property
+    def body_bytes(self) -> int:
+        """How many bytes of the body are sent."""
+        return len(self.part) if self.cut_after < 0 else min(self.cut_after, len(self.part))
+
     def chunks(self) -> Iterator[bytes]:
         """The body's bytes as they are due."""
-        left = len(self.part) if self.cut_after < 0 else min(self.cut_after, len(self.part))
-        position = self.part.start
+        left, position = self.body_bytes, self.part.start
         with self.answer.open() as file:
             file.seek(position)
             while left > 0 and (chunk := file.read(min(left, self._step()))):

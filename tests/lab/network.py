@@ -18,6 +18,7 @@ from tests.lab.system import run
 
 _HOSTS = ipaddress.IPv4Network("198.18.0.0/16")
 _MIRRORS = ipaddress.IPv4Network("198.19.0.0/16")
+MIRROR_NAMES = ("mirror.lab", "cdn.lab")
 _PAIRS = _HOSTS.num_addresses // 4
 
 
@@ -29,6 +30,17 @@ class HostNetwork:
     interface: str
     gateway: str
     address: str
+
+
+def namespace_of(lab: Lab, name: str) -> str:
+    """The name that a host's namespace and cgroup have on this machine."""
+    return f"{_namespace_prefix(lab)}{name}"
+
+
+def host_names(lab: Lab) -> list[str]:
+    """The hosts of this lab that have a namespace."""
+    prefix = _namespace_prefix(lab)
+    return sorted(n.removeprefix(prefix) for n in _namespaces() if n.startswith(prefix))
 
 
 def mirror_address(lab: Lab) -> str:
@@ -79,7 +91,7 @@ def _free_network(lab: Lab, name: str) -> HostNetwork:
         gateway = _HOSTS[index * 4 + 1]
         if gateway not in used:
             return HostNetwork(
-                namespace=f"{_namespace_prefix(lab)}{name}",
+                namespace=namespace_of(lab, name),
                 interface=f"{_interface_prefix(lab)}{index:04x}",
                 gateway=str(gateway),
                 address=str(gateway + 1),
@@ -102,15 +114,11 @@ def remove_network(namespace: str) -> None:
     run("ip", "netns", "delete", namespace)
 
 
-def remove_networks(lab: Lab) -> list[str]:
-    """Delete every namespace and interface of this lab; returns their names."""
-    namespaces = [n for n in _namespaces() if n.startswith(_namespace_prefix(lab))]
-    for namespace in namespaces:
-        remove_network(namespace)
-    interfaces = [i for i in _interfaces() if i.startswith(_interface_prefix(lab))]
-    for interface in interfaces:
-        run("ip", "link", "delete", interface, check=False)
-    return namespaces + interfaces
+def remove_interfaces(lab: Lab) -> None:
+    """Delete interfaces of this lab that outlived their namespace."""
+    for interface in _interfaces():
+        if interface.startswith(_interface_prefix(lab)):
+            run("ip", "link", "delete", interface, check=False)
 
 
 def _namespace_prefix(lab: Lab) -> str:

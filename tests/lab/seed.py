@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tests.lab.image import ADMIN
-from tests.lab.network import HostNetwork, mirror_address
+from tests.lab.mirror_daemon import ensure_authority
+from tests.lab.network import MIRROR_NAMES, HostNetwork, mirror_address
 from tests.lab.system import run
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.lab.layout import Lab
 
 Sudo = Literal["nopasswd", "password", "none"]
 SUDO_PASSWORD = "lab-admin-password"
-MIRROR_NAMES = ("mirror.lab", "cdn.lab")
 
 _SUDOERS = {
     "nopasswd": f"{ADMIN} ALL=(ALL:ALL) NOPASSWD: ALL\n",
@@ -40,11 +39,18 @@ class Seed:
         """Write all of it."""
         for path, text in self._files().items():
             _write(rootfs / path, text)
+        (rootfs / "var/lib/dbus/machine-id").symlink_to("/etc/machine-id")
         _write(rootfs / "etc/sudoers.d/lab", _SUDOERS[self.sudo], mode=0o440)
         _make_key(rootfs / "etc/ssh/ssh_host_ed25519_key", f"root@{self.name}")
         self._authorise(rootfs)
+        self._trust(rootfs)
         if self.sudo == "password":
-            run("chpasswd", "--root", str(rootfs), input_text=f"{ADMIN}:{SUDO_PASSWORD}\n")
+            run(
+                "chpasswd",
+                "--crypt-method=SHA512",
+                f"--root={rootfs}",
+                input_text=f"{ADMIN}:{SUDO_PASSWORD}\n",
+            )
 
     def _files(self) -> dict[str, str]:
         hosts = {
@@ -65,6 +71,18 @@ class Seed:
         ssh.mkdir(mode=0o700)
         _write(ssh / "authorized_keys", ensure_lab_key(self.lab), mode=0o600)
         run("chroot", str(rootfs), "chown", "-R", f"{ADMIN}:{ADMIN}", f"/home/{ADMIN}/.ssh")
+
+    def _trust(self, rootfs: Path) -> None:
+        """What update-ca-certificates would do with the lab's authority."""
+        authority = ensure_authority(self.lab)
+        text = authority.certificate.read_text()
+        local = Path("usr/local/share/ca-certificates/lab.crt")
+        _write(rootfs / local, text)
+        certificates = rootfs / "etc/ssl/certs"
+        (certificates / "lab.pem").symlink_to(Path("/") / local)
+        (certificates / authority.hash_name()).symlink_to("lab.pem")
+        with (certificates / "ca-certificates.crt").open("a") as bundle:
+            bundle.write(text)
 
 
 def ensure_lab_key(lab: Lab) -> str:
