@@ -22,7 +22,7 @@ from localai_deploy.domain.settings import (
 )
 from localai_deploy.domain.spec import HostSpec, host_spec
 from localai_deploy.errors import InputError
-from localai_deploy.inventory_sources import find_source
+from localai_deploy.inventory_sources import find_broken_file, find_source
 
 INFERENCE_GROUP = "inference"
 
@@ -149,9 +149,9 @@ def _read(names: Sequence[str], inventory: Path, vault_password_file: Path | Non
     except ValueError:
         answer = {"error": done.stderr.strip().splitlines()[-1:] or ["Ansible printed nothing"]}
     if "error" in answer:
-        raise InputError(
-            "inventory-unreadable", f"inventory {inventory} cannot be read", why=str(answer["error"])
-        )
+        place = find_broken_file(inventory)
+        why = f"{place}: {answer['error']}" if place else str(answer["error"])
+        raise InputError("inventory-unreadable", f"inventory {inventory} cannot be read", why=why)
     _refuse_strangers(names, answer["known"], inventory)
     if not answer["hosts"]:
         raise InputError(

@@ -66,8 +66,7 @@ def main() -> None:
     try:
         answer = read_inventory(json.load(sys.stdin))
     except AnsibleError as error:
-        place = str(getattr(error, "_formatted_source_context", None) or "").strip().partition("\n")[0]
-        answer = {"error": f"{error} ({place})" if place else str(error)}
+        answer = {"error": str(error)}
     json.dump(answer, sys.stdout)
 
 

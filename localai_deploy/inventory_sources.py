@@ -29,6 +29,20 @@ def find_source(inventory: Path, host: str, groups: Sequence[str], name: str) ->
     return str(inventory)
 
 
+def find_broken_file(inventory: Path) -> str:
+    """``FILE:LINE`` of the first file below ``inventory`` that is no YAML, or an empty string."""
+    root = inventory if inventory.is_dir() else inventory.parent
+    for path in sorted(root.rglob("*.y*ml")):
+        try:
+            yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            return f"{path.relative_to(root)}:{line}"
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            return str(path.relative_to(root))
+    return ""
+
+
 def _variable_files(folder: Path, owner: str) -> Iterator[Path]:
     for suffix in sorted(_SUFFIXES):
         path = folder / f"{owner}{suffix}"

@@ -203,7 +203,9 @@ def _shortened(before: str, after: str) -> tuple[str, str]:
     old, new = before.split(), after.split()
     if min(len(old), len(new)) < 4:
         return before, after
-    changed = [code for code in SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if code[0] != "equal"]
+    changed = [
+        code for code in SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if code[0] != "equal"
+    ]
     return (
         " ".join(word for _, i1, i2, _, _ in changed for word in old[max(i1 - 1, 0) : i2]),
         " ".join(word for _, _, _, j1, j2 in changed for word in new[max(j1 - 1, 0) : j2]),

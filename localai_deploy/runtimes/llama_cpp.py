@@ -34,6 +34,7 @@ class LlamaCpp:
             *("--fit", "off"),
             *("--api-key-file", API_KEY_FILE_TOKEN),
             "--metrics",
+            *("--cors-origins", "localhost"),
             "--offline",
         )
 

@@ -11,7 +11,10 @@ from localai_deploy.cli.catalogue import catalogue
 from localai_deploy.explanations import Explanation
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [*(ROOT / "localai_deploy").rglob("*.py"), ROOT / "playbooks/roles/model_store/files/model_store.py"]
+SOURCES = [
+    *(ROOT / "localai_deploy").rglob("*.py"),
+    ROOT / "playbooks/roles/model_store/files/model_store.py",
+]
 RAISERS = {"LocalaiError", "InputError", "_blocker", "_warning", "Finding", "Refusal", "_refused"}
 
 
@@ -35,7 +38,9 @@ def test_all_are_explained() -> None:
     assert sorted(raised_ids() - set(catalogue())) == []
 
 
-@pytest.mark.parametrize(("error_id", "entry"), sorted(catalogue().items()), ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize(
+    ("error_id", "entry"), sorted(catalogue().items()), ids=lambda x: x if isinstance(x, str) else ""
+)
 def test_entries_are_whole(error_id: str, entry: Explanation) -> None:
     assert error_id == error_id.lower().replace("_", "-")
     assert all((entry.title, entry.cause, entry.detection, entry.fix))
