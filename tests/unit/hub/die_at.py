@@ -1,8 +1,7 @@
 """Run the model store's script and die at its Nth step in the store: ``die_at.py N SCRIPT DIR ARGS…``.
 
-A step is whatever Python reports as an audit event that names a path of the store (open, rename, remove,
-truncate, utime …), and every write to the disk's cache and lock call without a name. The process ends without a
-word, as by SIGKILL, just before the step.
+A step is whatever Python reports as an audit event that names a path of the store (open, rename, remove …)
+or changes an open file (truncate, chmod, lock). The process ends as by SIGKILL, just before it.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import ssl
@@ -114,10 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
         state.seen.append(Seen(self.command, self.path, *(self.headers.get(name, "") for name in names)))
         fault = state.faults.popleft() if state.faults else state.always
         self.close_connection = True
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._answer(fault)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     def _answer(self, fault: Fault) -> None:
         if fault.redirect or fault.status:

@@ -19,7 +19,8 @@ SCRIPT = Path(__file__).parents[3] / "playbooks/roles/model_store/files/model_st
 def load_script() -> ModuleType:
     """The script as a module, for its pure functions."""
     spec = importlib.util.spec_from_file_location("model_store_script", SCRIPT)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -64,7 +65,9 @@ class Store:
         """Exit code and answer."""
         argv = [sys.executable, "-I", str(SCRIPT), command, "--dir", str(self.directory), *args]
         text = json.dumps(job) if job else ""
-        done = subprocess.run(argv, input=text, capture_output=True, text=True, env=self.env, timeout=120)
+        done = subprocess.run(
+            argv, check=False, input=text, capture_output=True, text=True, env=self.env, timeout=120
+        )
         assert done.stdout.count("\n") == 1, done.stderr
         return done.returncode, json.loads(done.stdout)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -246,7 +247,7 @@ def test_wrong_content_range(store, server):
 
 def test_range_behind_the_end_means_complete(store, server):
     store.part.write_bytes(CONTENT)
-    boot_id = open("/proc/sys/kernel/random/boot_id").read().strip()
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     job = store.job(server.url(), CONTENT, size_bytes=0)
     left = {"boot_id": boot_id, "etag": server.etag, "sha256": job["sha256"], "url": job["url"]}
     store.sidecar.write_text(json.dumps({**left, "synced_bytes": 0, "total_bytes": 0}))

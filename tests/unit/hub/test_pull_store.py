@@ -233,7 +233,7 @@ def test_malformed_job(store, server, change):
 @pytest.mark.parametrize("text", ["", "[]", "1", "{"])
 def test_unreadable_job(store, text):
     argv = [sys.executable, "-I", str(SCRIPT), "pull", "--dir", str(store.directory)]
-    done = subprocess.run(argv, input=text, capture_output=True, text=True)
+    done = subprocess.run(argv, check=False, input=text, capture_output=True, text=True)
     assert done.returncode == 3
     assert json.loads(done.stdout)["error_id"] == "model-job-invalid"
 
@@ -272,7 +272,9 @@ def in_small_filesystem(store, job):
     mount = f"mount -t tmpfs -o size=1m tmpfs {store.directory}"
     command = f"{mount} && exec {sys.executable} -I {SCRIPT} pull --dir {store.directory}"
     argv = ["unshare", "--map-root-user", "--mount", "sh", "-c", command]
-    done = subprocess.run(argv, input=json.dumps(job), capture_output=True, text=True, env=store.env)
+    done = subprocess.run(
+        argv, check=False, input=json.dumps(job), capture_output=True, text=True, env=store.env
+    )
     if "unshare" in done.stderr or "mount" in done.stderr:
         pytest.skip(f"no private mount: {done.stderr.strip()}")
     return json.loads(done.stdout)
