@@ -16,7 +16,7 @@ from tests.lab.fixtures import unique_name
 from tests.lab.host import find_host, known_names, start_host
 from tests.lab.layout import REPOSITORY, Lab, LabError
 from tests.lab.mirror import Mirror
-from tests.lab.mirror_daemon import https_url, running_pid
+from tests.lab.mirror_daemon import https_url, mirror_urls, running_pid
 from tests.lab.mirror_faults import Fault
 from tests.lab.mirror_files import mirror_content
 from tests.lab.network import host_names, mirror_address
@@ -95,6 +95,15 @@ def test_https_of_the_mirror_is_trusted(host, lab):
         assert host.ssh(f"python3 -c '{fetch}' {base}/files/probe.txt").strip() == "checked"
 
 
+def test_pip_on_a_host_uses_the_mirror(host, lab):
+    wheels = lab.directory / "content" / "pypi"
+    if not list(wheels.glob("*.whl")):
+        pytest.skip("the lab's content is not built: python -m tests.lab prepare")
+    host.ssh("sudo apt-get update -q && sudo apt-get install -qy --no-install-recommends python3-venv")
+    index = f"--index-url {mirror_urls(lab)['pypi']}"
+    host.ssh(f"python3 -m venv ~/venv && ~/venv/bin/pip --isolated download --no-deps {index} py-rattler")
+
+
 def test_a_fault_for_one_host_harms_no_other_client(host, mirror):
     url = mirror.url("debian/dists/trixie/InRelease")
     probe = (
@@ -130,12 +139,12 @@ def test_a_test_can_have_a_mirror_of_its_own(host, lab):
 def test_snapshot_reset_and_state(fresh_host):
     host = fresh_host
     assert host.state() == {}
-    host.root("sh", "-c", "echo one > /etc/one; rm /etc/debian_version; chmod 700 /srv")
+    host.root("sh", "-c", "echo one > /etc/one; rm /etc/debian_version; chmod 700 /opt")
     changed = host.state()
     assert {path: entry.kind for path, entry in changed.items()} == {
         "/etc/one": "file",
         "/etc/debian_version": "absent",
-        "/srv": "directory",
+        "/opt": "directory",
     }
     host.snapshot("changed")
     host.root("rm", "-r", "/etc/one", "/usr/share/doc")
@@ -204,8 +213,9 @@ def test_command_line_from_up_to_clean(own_lab):
     assert lab_cli(own_lab, "down", "box").returncode == 0
     again = lab_cli(own_lab, "down", "box")
     assert (again.returncode, again.stderr) == (1, "lab: there is no host box\n")
-    assert lab_cli(own_lab, "clean").returncode == 0
+    assert lab_cli(own_lab, "clean", "--all").returncode == 0
     assert traces(own_lab) == []
+    assert not own_lab.directory.exists()
 
 
 def test_clean_after_everything_was_killed(own_lab):

@@ -13,7 +13,7 @@ from typing import Any
 from tests.lab.host import LabHost, find_host, known_names, remove_host, start_host
 from tests.lab.image import ensure_image, remove_unfinished
 from tests.lab.layout import Lab, LabError, open_lab
-from tests.lab.mirror_daemon import https_url, mirror_client, running_pid, serve, stop_mirror
+from tests.lab.mirror_daemon import https_url, mirror_client, mirror_urls, running_pid, serve, stop_mirror
 from tests.lab.network import remove_interfaces
 from tests.lab.system import system_packages
 
@@ -82,7 +82,6 @@ def clean_lab(lab: Lab) -> list[str]:
 
 def describe(host: LabHost) -> dict[str, Any]:
     """All that a client needs to reach the host and what it may be given as mirrors."""
-    plain, checked = mirror_client(host.lab).base_url, https_url(host.lab)
     return {
         "name": host.name,
         "running": host.is_running(),
@@ -95,13 +94,9 @@ def describe(host: LabHost) -> dict[str, Any]:
         "known_hosts": str(host.known_hosts),
         "sudo": host.sudo,
         "rootfs": str(host.rootfs),
-        "mirrors": {
-            "conda": f"{plain}/conda",
-            "huggingface": f"{plain}/hf",
-            "pypi": f"{checked}/pypi/simple",
-        },
+        "mirrors": mirror_urls(host.lab),
         "files": {
-            "url": f"{checked}/files",
+            "url": f"{https_url(host.lab)}/files",
             "directory": str(host.lab.files),
             "ca": str(host.lab.tls / "ca.pem"),
         },

@@ -67,8 +67,8 @@ class Container:
 
     def pids(self) -> list[int]:
         """All its processes, the supervising systemd-nspawn included, as this machine numbers them."""
-        lists = [p for group in self._cgroups() for p in group.glob("**/cgroup.procs")]
-        return sorted({int(pid) for path in lists for pid in _read(path).split()})
+        directories = [Path(found[0]) for group in self._cgroups() for found in os.walk(group)]
+        return sorted({int(pid) for path in directories for pid in _read(path / "cgroup.procs").split()})
 
     def leader(self) -> int:
         """The container's PID 1, as this machine numbers it."""

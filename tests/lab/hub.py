@@ -60,7 +60,7 @@ class Hub:
         repository = self._open(request, name, revision)
         if isinstance(repository, Answer):
             return repository
-        if repository.gated and request.headers.get("Authorization") != f"Bearer {GATED_TOKEN}":
+        if repository.gated and request.headers.get("Authorization", "") != f"Bearer {GATED_TOKEN}":
             return _gated(request, name)
         file = repository.files.get(path)
         if file is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+_MOUNTABLE = re.compile(r"[A-Za-z0-9._+@/-]+")
 _MACHINE_LOCK = Path("/run/lock/localai-lab.lock")
 
 
@@ -74,8 +76,13 @@ class Lab:
 def open_lab(directory: Path | None = None) -> Lab:
     """The lab in ``directory``, else in $LOCALAI_LAB_DIR, else in the checkout's ``.lab``."""
     chosen = directory or Path(os.environ.get("LOCALAI_LAB_DIR") or REPOSITORY / ".lab")
+    chosen = chosen.resolve()
+    if not _MOUNTABLE.fullmatch(str(chosen)):
+        raise LabError(
+            f"the lab cannot lie in {str(chosen)!r}: only letters, digits and . _ + @ / - are mountable"
+        )
     chosen.mkdir(parents=True, exist_ok=True)
-    return Lab(chosen.resolve())
+    return Lab(chosen)
 
 
 @contextmanager

@@ -71,8 +71,8 @@ class Mirror:
 
     def client(self) -> MirrorClient:
         """Control over the first address."""
-        server = self._servers[0]
-        return MirrorClient(f"http://{server.server_address[0]}:{server.server_port}")
+        host, port = self._servers[0].server_address[:2]
+        return MirrorClient(f"http://{host!s}:{port}")
 
     def close(self) -> None:
         """Stop listening; connections in progress end with their threads."""

@@ -8,12 +8,20 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+class Headers(Protocol):
+    """What routes ask of a request's headers."""
+
+    def get(self, name: str, default: str, /) -> str: ...
+
+    def __contains__(self, name: str, /) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,7 @@ class Request:
 
     method: str
     path: str
-    headers: Mapping[str, str]
+    headers: Headers
 
 
 @dataclass(frozen=True, slots=True)

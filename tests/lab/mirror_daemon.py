@@ -40,6 +40,20 @@ def https_url(lab: Lab) -> str:
     return f"https://{mirror_address(lab)}:{HTTPS_PORT}"
 
 
+def mirror_urls(lab: Lab) -> dict[str, str]:
+    """The mirror as the product's ``localai_mirrors``.
+
+    pip takes no index over plain http and checks no certificate of a bare address, hence https by name:
+    only hosts of the lab know that name.
+    """
+    plain = mirror_client(lab).base_url
+    return {
+        "conda": f"{plain}/conda",
+        "huggingface": f"{plain}/hf",
+        "pypi": f"https://{MIRROR_NAMES[0]}:{HTTPS_PORT}/pypi/simple",
+    }
+
+
 def ensure_authority(lab: Lab) -> Authority:
     """The lab's certificate authority, which hosts trust."""
     authority = Authority(lab.tls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_download(endpoint, tmp_path):
     path = hf_hub_download(
         REPOSITORY, "model.gguf", endpoint=endpoint, cache_dir=tmp_path / "cache", token=False
     )
-    assert open(path, "rb").read() == BODY  # noqa: PTH123, SIM115
+    assert Path(path).read_bytes() == BODY
 
 
 def test_facts_of_a_repository(endpoint):
