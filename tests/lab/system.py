@@ -7,6 +7,8 @@ import shutil
 import subprocess
 
 _PACKAGE_OF_COMMAND = {
+    "dpkg-deb": "dpkg",
+    "gpgv": "gpgv",
     "ip": "iproute2",
     "mmdebstrap": "mmdebstrap",
     "nsenter": "util-linux",
