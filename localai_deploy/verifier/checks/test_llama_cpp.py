@@ -1,0 +1,76 @@
+"""llama-server itself: its build, and the context that its slots really have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from localai_deploy.verifier.checking import Evidence, check, expect_none
+from localai_deploy.verifier.checks.test_endpoint import reachable
+from localai_deploy.verifier.evidence import EndpointAnswers, HostState
+from localai_deploy.verifier.expectations import Expected
+
+CONTEXT_BLOCK = 256
+
+_PROGRAM = re.compile(r"^version: (?:(\d+\.\d+\.\d+) \(build )?(\d+)\b", re.MULTILINE)
+_SERVER = re.compile(r"b(\d+)(?:-|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What ``llama-server --version`` says; ``release`` is empty where builds are only numbered."""
+
+    release: str
+    number: int
+
+
+@check("runtime-build", "the server is the locked build, with the planned context in every slot")
+def test_runtime_build(
+    state: HostState, endpoint: EndpointAnswers, expected: Expected, evidence: Evidence
+) -> None:
+    evidence["version"] = state.version.output.strip().splitlines()[:1]
+    reachable(endpoint)
+    evidence["build_info"] = endpoint.props.get("build_info")
+    evidence["slots"] = endpoint.slots["context_lengths"]
+    expect_none([*build_problems(state, endpoint, expected), *slot_problems(endpoint, expected)])
+
+
+def build_problems(state: HostState, endpoint: EndpointAnswers, expected: Expected) -> Iterator[str]:
+    """Whether the program on disk is the locked version, and the running server the program on disk."""
+    program = parse_version(state.version.output)
+    served = _SERVER.match(str(endpoint.props.get("build_info")))
+    if state.version.returncode != 0 or program is None:
+        yield f"{expected.command[0]} --version tells no build (exit status {state.version.returncode})"
+        return
+    name, version, _ = expected.runtime_package
+    if not is_of_version(program, version):
+        yield f"the program is {program.release or 'build'} {program.number}, not of {name} {version}"
+    if served is None or int(served.group(1)) != program.number:
+        yield f"the server says {endpoint.props.get('build_info')!r}, its program is build {program.number}"
+
+
+def parse_version(output: str) -> Build | None:
+    """Read ``version: 0.7.0 (build 11669, commit x)`` or ``version: 6872 (x)``."""
+    found = _PROGRAM.search(output)
+    return Build(found.group(1) or "", int(found.group(2))) if found else None
+
+
+def is_of_version(build: Build, package_version: str) -> bool:
+    """Whether a package's version names the build: by its release, or by its number (``0.0.6872``)."""
+    return package_version == build.release or package_version.rpartition(".")[2] == str(build.number)
+
+
+def slot_problems(endpoint: EndpointAnswers, expected: Expected) -> Iterator[str]:
+    """Whether there are as many slots as planned, each with its share of the context, rounded up."""
+    share = expected.context_length // expected.parallel
+    lengths = endpoint.slots["context_lengths"]
+    if len(lengths) != expected.parallel or not all(has_share(length, share) for length in lengths):
+        yield f"the slots' context lengths are {lengths}, not {expected.parallel} of {share}"
+    if endpoint.props.get("total_slots") != expected.parallel:
+        yield f"the server has {endpoint.props.get('total_slots')} slots, not {expected.parallel}"
+
+
+def has_share(length: object, share: int) -> bool:
+    """Whether a slot has ``share`` tokens of context, up to the next full block."""
+    return isinstance(length, int) and share <= length < share + CONTEXT_BLOCK
