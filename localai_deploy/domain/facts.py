@@ -55,7 +55,7 @@ class FileFact:
 
 @dataclass(frozen=True, slots=True)
 class UnitFact:
-    """``systemctl show`` of our unit; ``exec_path`` is the running process' executable."""
+    """``systemctl show`` of our unit; ``exec_path`` and ``command`` are the running process'."""
 
     load_state: str = "not-found"
     active_state: str = "inactive"
@@ -63,6 +63,7 @@ class UnitFact:
     exec_path: str = ""
     main_pid: int = 0
     n_restarts: int = 0
+    command: tuple[str, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -175,7 +176,8 @@ class HostFacts:
         if "files" in values:
             values["files"] = {path: FileFact(**one) for path, one in values["files"].items()}
         values["cpu_flags"] = tuple(values.get("cpu_flags", ()))
-        values["unit"] = UnitFact(**values.get("unit", {}))
+        unit = dict(values.get("unit", {}))
+        values["unit"] = UnitFact(**unit | {"command": tuple(unit.get("command", ()))})
         return cls(**values)
 
 

@@ -165,12 +165,16 @@ def observe_service(deployment: Deployment, facts: HostFacts) -> Observation:
 
 
 def _reasons_to_restart(deployment: Deployment, facts: HostFacts) -> tuple[Change, ...]:
-    wanted = deployment.record()["service"]
-    record = facts.deployment if isinstance(facts.deployment, Mapping) else {}
-    command = _record_changes(record.get("service", wanted), wanted)
+    running = [_credential_masked(word) for word in facts.unit.command]
+    command = _record_changes({"command": running}, {"command": list(deployment.command)})
     served = _observe_model(deployment.models[0], facts)
     package = observe_environment(deployment, facts)
     return (*command, *served.changes, *package.changes)
+
+
+def _credential_masked(word: str) -> str:
+    """The path that systemd gives the credential stands for ``{api_key_file}`` of the plan."""
+    return "{api_key_file}" if word.endswith("/api-key") else word
 
 
 def observe_verification(deployment: Deployment, facts: HostFacts) -> Observation:

@@ -1,1 +1,20 @@
-"""Hosts and how they are reached."""
+"""Hosts and how they are reached. A new kind of target is one module and one line in ``_TARGETS``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from localai_deploy.domain.connection import Connection
+from localai_deploy.targets.base import Target
+
+_TARGETS = {
+    "ssh": "localai_deploy.targets.ssh_host:SshHost",
+    "local": "localai_deploy.targets.local_host:LocalHost",
+}
+
+
+def open_target(name: str, connection: Connection, *, become_password: str = "") -> Target:
+    """The target of that kind; nothing is connected yet."""
+    module, _, attribute = _TARGETS[connection.kind].partition(":")
+    return cast("Target", getattr(import_module(module), attribute)(name, connection, become_password))

@@ -1,0 +1,47 @@
+"""The machine that runs the command, without SSH."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from typing import Any
+
+from localai_deploy.domain.connection import Connection
+from localai_deploy.domain.facts import HostFacts
+from localai_deploy.targets import run_lock
+from localai_deploy.targets.executor import Local
+from localai_deploy.targets.observe import observe
+
+
+class LocalHost:
+    """See :class:`localai_deploy.targets.base.Target`."""
+
+    def __init__(self, name: str, connection: Connection, become_password: str = "") -> None:
+        del connection
+        self.name = name
+        self._local = Local(is_root=os.geteuid() == 0, password=become_password)
+
+    def ensure(self) -> None:
+        """It is here."""
+
+    def connect(self) -> Local:
+        """Nothing to connect to."""
+        return self._local
+
+    def observe(self) -> HostFacts:
+        """One process."""
+        return observe(self._local)
+
+    def hold(self) -> AbstractContextManager[None]:
+        """The same lock as over SSH."""
+        return run_lock.hold(self._local, self.name)
+
+    def inventory_variables(self) -> dict[str, Any]:
+        """Ansible's local connection, with the system's Python rather than ours."""
+        return {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}
+
+    def destroy(self) -> None:
+        """It stays."""
+
+    def close(self) -> None:
+        """Nothing is open."""

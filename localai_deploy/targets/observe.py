@@ -1,0 +1,27 @@
+"""Look at a host: one script, one round trip, as root where that can be had."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from localai_deploy.domain.facts import HostFacts
+from localai_deploy.domain.facts_parser import parse_facts
+from localai_deploy.errors import LocalaiError
+from localai_deploy.targets.executor import Executor
+
+OBSERVE_TIMEOUT_S = 60
+
+
+def observe(executor: Executor) -> HostFacts:
+    """Facts of the host; without sudo rights it is looked at as the user (``is_root`` is false).
+
+    :raises LocalaiError: ``host-*``, ``ssh-*``, ``sudo-password-needed``, ``sudo-password-wrong``.
+    """
+    script = files("localai_deploy.targets").joinpath("observe.sh").read_bytes()
+    try:
+        done = executor.run(["sh", "-s"], stdin=script, sudo=True, timeout_s=OBSERVE_TIMEOUT_S)
+    except LocalaiError as error:
+        if error.error_id != "sudo-missing":
+            raise
+        done = executor.run(["sh", "-s"], stdin=script, timeout_s=OBSERVE_TIMEOUT_S)
+    return parse_facts(done.stdout.decode("utf-8", "replace"))
