@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import localai_deploy
 from localai_deploy.domain.reference import SAFE_FORMATS, ModelReference
 from localai_deploy.errors import LocalaiError
 
@@ -70,7 +71,8 @@ def _api(endpoint: str, token: str | None) -> HfApi:
     os.environ.update(_SETTINGS)
     from huggingface_hub import HfApi
 
-    return HfApi(endpoint=endpoint, token=token or False, library_name="localai-deploy")
+    name, version = "localai-deploy", localai_deploy.__version__
+    return HfApi(endpoint=endpoint, token=token or False, library_name=name, library_version=version)
 
 
 class _HubErrors:

@@ -87,6 +87,12 @@ class FaultServer:
     def url(self, path: str = "model.gguf") -> str:
         return f"{self.scheme}://127.0.0.1:{self._server.server_address[1]}/{path}"
 
+    def next_fault(self, _range: str) -> Fault:
+        return self.faults.popleft() if self.faults else self.always
+
+    def stalled(self) -> None:
+        """An answer with ``stall_after`` has come so far."""
+
     @property
     def ranges(self) -> list[str]:
         return [seen.range for seen in self.seen]
@@ -113,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.server_state
         names = ("Range", "If-Range", "Authorization")
         state.seen.append(Seen(self.command, self.path, *(self.headers.get(name, "") for name in names)))
-        fault = state.faults.popleft() if state.faults else state.always
+        fault = state.next_fault(self.headers.get("Range", ""))
         self.close_connection = True
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._answer(fault)
@@ -179,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if fault.chunked else piece)
             self.server_state.sent_bytes += len(piece)
         if fault.stall_after is not None:
-            self.wfile.flush()
+            self.server_state.stalled()
             self.server_state.closing.wait(fault.stall_s)
         elif fault.chunked and fault.cut_after is None:
             self.wfile.write(b"0\r\n\r\n")
