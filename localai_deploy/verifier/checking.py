@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NoReturn, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import NoReturn, TypeAlias, TypeVar
 
 import pytest
 
 from localai_deploy.verifier.events import EventWriter
 from localai_deploy.verifier.report import JSON
 
-MARKER = "localai_check"
+_DECLARATION = "localai_check"
+
+Check = TypeVar("Check", bound=Callable[..., None])
 
 Evidence: TypeAlias = dict[str, JSON]
 """Plain data that a check leaves in the report; never a secret."""
@@ -19,9 +21,19 @@ EVIDENCE = pytest.StashKey[Evidence]()
 EVENTS = pytest.StashKey[EventWriter]()
 
 
-def check(check_id: str, title: str) -> pytest.MarkDecorator:
+def check(check_id: str, title: str) -> Callable[[Check], Check]:
     """Declare a test function as the check ``check_id``; ``title`` says what holds when it passes."""
-    return getattr(pytest.mark, MARKER)(check_id, title)  # type: ignore[no-any-return]
+
+    def declare(function: Check) -> Check:
+        setattr(function, _DECLARATION, (check_id, title))
+        return function
+
+    return declare
+
+
+def declaration(function: object) -> tuple[str, str] | None:
+    """Id and title of a check; None for a function that is none."""
+    return getattr(function, _DECLARATION, None)
 
 
 def fail(detail: str) -> NoReturn:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from localai_deploy.verifier.checking import EVENTS, EVIDENCE, MARKER
+from localai_deploy.verifier.checking import EVENTS, EVIDENCE, declaration
 from localai_deploy.verifier.events import CheckProgress, EventWriter
 from localai_deploy.verifier.expectations import ExpectationsInvalid
 from localai_deploy.verifier.report import CheckResult, Outcome
@@ -28,7 +28,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Open the way back to the parent."""
-    config.addinivalue_line("markers", f"{MARKER}(id, title): a check of localai-deploy")
     config.stash[EVENTS] = EventWriter(config.getoption("--localai-events-fd"))
 
 
@@ -65,11 +64,9 @@ def pytest_runtest_makereport(
 
 def describe(item: pytest.Item) -> CheckProgress:
     """The check's id and title and its host; UsageError for a test that is not declared as a check."""
-    marker = item.get_closest_marker(MARKER)
-    if marker is None or not isinstance(item, pytest.Function):
-        raise pytest.UsageError(f"{item.nodeid} is no check: it lacks @check(id, title)")
-    check_id, title = marker.args
-    return CheckProgress(str(item.callspec.params["target"]), check_id, title)
+    if isinstance(item, pytest.Function) and (declared := declaration(item.function)):
+        return CheckProgress(str(item.callspec.params["target"]), *declared)
+    raise pytest.UsageError(f"{item.nodeid} is no check: it lacks @check(id, title)")
 
 
 def result_of(

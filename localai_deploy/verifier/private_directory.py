@@ -26,6 +26,7 @@ PASSED_ON = (
     "XDG_CONFIG_HOME",
     "XDG_RUNTIME_DIR",
 )
+NAME_PREFIX = "localai-verify-"
 CLOSING_TIMEOUT_S = 5
 
 _SETTINGS = """\
@@ -58,7 +59,7 @@ def private_directory() -> Iterator[Path]:
 
     It lies in ``/tmp``, because a control socket's path may not be longer than about 100 bytes.
     """
-    directory = Path(tempfile.mkdtemp(prefix="localai-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix=NAME_PREFIX, dir="/tmp"))
     try:
         (directory / "ssh").mkdir()
         (directory / "ansible.cfg").write_text(_SETTINGS.format(directory=directory), encoding="utf-8")
