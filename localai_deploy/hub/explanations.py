@@ -159,9 +159,9 @@ EXPLANATIONS: dict[str, Explanation] = {
         fix="Mount the disk, or deploy the host.",
     ),
     "model-store-unwritable": Explanation(
-        title="The model store cannot be written",
+        title="The model store cannot be used",
         cause="The directory belongs to another user, the file system is read-only or damaged.",
-        detection="Creating, writing or renaming a file there failed.",
+        detection="Reading, creating or renaming a file there failed.",
         fix=(
             "Look at the directory's owner and at the kernel's log; deploy the host again to restore "
             "ownership."

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The model store of one host: pull, check, list and remove model files.
 
-Standard library only, Python 3.9 or later. A job is one JSON object on stdin (so a token is in no argument
-list and no file), an answer one JSON line on stdout. Exit: 0 done, 3 refused or failed, 1 unexpected.
+One file, as it is copied to hosts alone: standard library only, Python 3.9 or later. A job is one JSON object
+on stdin (so a token is in no argument list and no file), an answer one JSON line on stdout.
+Exit: 0 done, 3 refused or failed, 1 unexpected.
 
 Beside a model NAME lie NAME.json (its record) and, while it is fetched, NAME.part, NAME.part.json, NAME.lock.
 NAME appears only when its SHA-256 was checked and its bytes are on disk. The record's mtime repeats the
@@ -71,7 +72,10 @@ class Interrupted(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Job:
-    """One file to have in the store, from ``url`` or ``upload_path`` (on this host); 0 and "": not known."""
+    """One file to have in the store, from ``url`` or ``upload_path`` (on this host); 0 and "": not known.
+
+    ``token`` is the hub's: only the url of an ``hf:`` reference gets it, and not over plain http.
+    """
 
     file_name: str
     reference: str = ""
@@ -180,7 +184,11 @@ class Place:
         A sidecar without a part is left when the file was published but not yet recorded.
         """
         sources = [self.record] if self.part.exists() else [self.record, self.sidecar]
-        known = [data["sha256"] for data in map(read_json, sources) if job.url and data.get("url") == job.url]
+        known = [
+            data.get("sha256", "")
+            for data in map(read_json, sources)
+            if job.url and data.get("url") == job.url
+        ]
         return job.sha256 or (str(known[0]) if known else "")
 
     def publish(self) -> None:
@@ -245,7 +253,7 @@ class Part:
 
     def restart(self, etag: str, total_bytes: int) -> None:
         """Forget all bytes, for what the server now offers; the old sidecar is gone before they are."""
-        with disk_errors(self.place):
+        with disk_errors(self.place.directory):
             self.place.sidecar.unlink(missing_ok=True)
             sync_directory(self.place.directory)
             self.file.seek(0)
@@ -268,7 +276,7 @@ class Part:
 
     def append(self, data: bytes) -> None:
         """Write ``data`` at the end; raises Refusal ``model-no-space``."""
-        with disk_errors(self.place):
+        with disk_errors(self.place.directory):
             view = memoryview(data)
             while view:
                 view = view[self.file.write(view) :]
@@ -408,7 +416,9 @@ def judge_status(job: Job, part: Part, error: urllib.error.HTTPError) -> None:
     if error.code in TRANSIENT:
         raise Interrupted(status, retry_after_s(error.headers.get("Retry-After", "")))
     if error.code in (401, 403):
-        raise Refusal("model-gated", f"{job.url} is not allowed", status, "give a token that may read it")
+        unsent = job.token and not may_carry_token(job)
+        hint = "the token is kept from plain http" if unsent else "give a token that may read it"
+        raise Refusal("model-gated", f"{job.url} is not allowed", status, hint)
     if error.code in (404, 410):
         raise Refusal("model-not-found", f"{job.url} does not exist", status)
     raise Refusal("model-download-failed", f"{job.url} cannot be fetched", status)
@@ -471,7 +481,7 @@ def pull_upload(job: Job, place: Place, expected: str) -> str:
 def pull(directory: Path, job: Job) -> dict[str, Any]:
     """Converge one model; ``state``: present (nothing to do), recorded (the record was wrong), pulled."""
     place = Place(directory, job.file_name)
-    with disk_errors(place), place.locked():
+    with place.locked():
         expected = place.expected_sha256(job)
         actual, state = place.content_sha256(), "recorded"
         try:
@@ -556,7 +566,7 @@ def verify(directory: Path, names: list[str]) -> dict[str, Any]:
 def remove(directory: Path, name: str) -> dict[str, Any]:
     """Remove a model with its record and part."""
     place = Place(directory, name)
-    with disk_errors(place), place.locked():
+    with place.locked():
         paths = [path for path in (place.sidecar, place.part, place.final, place.record) if path.exists()]
         freed = size_of(place.part) + size_of(place.final)
         for path in paths:
@@ -604,14 +614,14 @@ def require_room(place: Place, missing: int, total: int, reserve_percent: float)
 
 
 @contextlib.contextmanager
-def disk_errors(place: Place) -> Iterator[None]:
+def disk_errors(directory: Path) -> Iterator[None]:
     """Turn what the file system refuses into a Refusal."""
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         error_id = "model-no-space" if full else "model-store-unwritable"
-        raise Refusal(error_id, f"{place.name} cannot be kept in {place.directory}", str(error)) from None
+        raise Refusal(error_id, f"the model store {directory} cannot be used", str(error)) from None
 
 
 def may_carry_token(job: Job) -> bool:
@@ -719,7 +729,9 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 def main() -> int:
     """Print the answer; returns the exit code."""
     try:
-        answer = run(arguments())
+        given = arguments()
+        with disk_errors(given.dir):
+            answer = run(given)
     except Refusal as refusal:
         empty = {"changed": False, "path": "", "sha256": "", "size_bytes": 0, "state": "failed"}
         answer = {**empty, **refusal.answer}
