@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.unit.hub.server import Fault, FaultServer
-from tests.unit.hub.store import SCRIPT, Store, gguf, sha256
+from tests.unit.hub.store import SCRIPT, Store, gguf, load_script, sha256
 
 MIB = 1 << 20
 CONTENT = gguf(2 * MIB)
@@ -252,6 +253,41 @@ def test_missing_store(store, server):
 def test_unwritable_store(store, server):
     (store.directory / "model.gguf.lock").mkdir()
     assert store.refused(store.job(server.url(), CONTENT))["error_id"] == "model-store-unwritable"
+
+
+def test_unreadable_record(store):
+    store.record.mkdir()
+    code, answer = store.run("list")
+    assert (code, answer["error_id"]) == (3, "model-store-unwritable")
+
+
+def test_bytes_are_on_disk_before_the_name_and_the_name_before_the_record(store, server, monkeypatch):
+    script, steps = load_script(), []
+
+    def noted(kind, operation, name):
+        def run(*args):
+            steps.append((kind, name(*args)))
+            return operation(*args)
+
+        return run
+
+    def opened(descriptor):
+        return Path(f"/proc/self/fd/{descriptor}").readlink().name
+
+    monkeypatch.setattr(os, "fsync", noted("sync", os.fsync, opened))
+    for method in ("rename", "replace"):
+        operation = noted("rename", getattr(Path, method), lambda _path, target: Path(target).name)
+        monkeypatch.setattr(Path, method, operation)
+    job = script.read_job(json.dumps(store.job(server.url(), CONTENT)))
+    assert script.pull(store.directory, job)["state"] == "pulled"
+    published = steps.index(("rename", "model.gguf"))
+    assert steps[published - 1 : published + 4] == [
+        ("sync", "model.gguf.part"),
+        ("rename", "model.gguf"),
+        ("sync", "store"),
+        ("sync", "model.gguf.json.new"),
+        ("rename", "model.gguf.json"),
+    ]
 
 
 def test_no_space_is_seen_before_a_request(store, server):
