@@ -87,6 +87,10 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002
         return True
 
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        """Lists are indented below their key, as yamllint and ansible-lint want it."""
+        super().increase_indent(flow, False)  # noqa: FBT003
+
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     tag = "!unsafe" if "{{" in text or "{%" in text else "tag:yaml.org,2002:str"

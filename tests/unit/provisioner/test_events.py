@@ -24,7 +24,9 @@ def test_retry_carries_progress() -> None:
 
 
 def test_retry_without_numbers() -> None:
-    assert parse_event(event("runner_retry", res={"attempts": 1, "stdout": "{oops"})) == TaskProgress("box", "t", 0, 0, 1)
+    assert parse_event(event("runner_retry", res={"attempts": 1, "stdout": "{oops"})) == TaskProgress(
+        "box", "t", 0, 0, 1
+    )
 
 
 def test_changed_and_unchanged() -> None:

@@ -13,7 +13,13 @@ HOST = ProjectHost("box", {"ansible_host": "192.0.2.1"}, {"service_port": 8080, 
 
 def test_project_has_all_parts(tmp_path: Path) -> None:
     project = render_project(tmp_path / "p", [HOST])
-    for name in ("ansible.cfg", "site.yml", "reset.yml", "inventory/hosts.yml", "inventory/host_vars/box.yml"):
+    for name in (
+        "ansible.cfg",
+        "site.yml",
+        "reset.yml",
+        "inventory/hosts.yml",
+        "inventory/host_vars/box.yml",
+    ):
         assert (project.directory / name).is_file()
     assert (project.directory / "roles" / "service" / "tasks" / "main.yml").is_file()
 
@@ -41,5 +47,7 @@ def test_reset_runs_the_roles_backwards() -> None:
     files = rendered_files([HOST])
     site = [role["role"] for role in yaml.safe_load(files["site.yml"])[0]["roles"]]
     assert site == ["base", "conda", "llama_cpp", "model_store", "service"]
-    reset = [task["ansible.builtin.import_role"]["name"] for task in yaml.safe_load(files["reset.yml"])[0]["tasks"]]
+    reset = [
+        task["ansible.builtin.import_role"]["name"] for task in yaml.safe_load(files["reset.yml"])[0]["tasks"]
+    ]
     assert reset == site[::-1]

@@ -33,7 +33,8 @@ PLAYBOOK = """---
       no_log: true
       tags: [probe]
     - name: Break
-      ansible.builtin.command: sh -c 'echo "{\\"error_id\\":\\"no-space\\",\\"what\\":\\"disk full\\"}"; exit 3'
+      ansible.builtin.shell: |
+        echo '{"error_id": "no-space", "what": "disk full"}'; exit 3
       changed_when: false
       tags: [break]
     - name: Rescue
@@ -54,7 +55,8 @@ def project(tmp_path: Path) -> Project:
     directory = tmp_path / "project"
     (directory / "inventory").mkdir(parents=True)
     (directory / "inventory" / "hosts.yml").write_text(
-        "inference: {hosts: {box: {ansible_connection: local, ansible_python_interpreter: /usr/bin/python3}}}\n"
+        "inference: {hosts: {box: {ansible_connection: local,"
+        " ansible_python_interpreter: /usr/bin/python3}}}\n"
     )
     (directory / "site.yml").write_text(PLAYBOOK)
     (directory / "ansible.cfg").write_text("[defaults]\n")
