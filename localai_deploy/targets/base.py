@@ -38,8 +38,12 @@ class Target(Protocol):
         :raises LocalaiError: ``host-held``.
         """
 
-    def inventory_variables(self) -> dict[str, Any]:
-        """How Ansible reaches the host, without secrets."""
+    def inventory_variables(self, *, shared: bool = True) -> dict[str, Any]:
+        """How Ansible reaches the host, without secrets.
+
+        With ``shared`` it uses this object's connection, which ends with :meth:`close`; without, the
+        variables are good for a project that is kept.
+        """
 
     def destroy(self) -> None:
         """Take the host away; one that was there before stays."""

@@ -1,32 +1,23 @@
-"""Run commands on a host: argument lists in, bytes out, no shell of ours in between."""
+"""Run commands on a host: argument lists in, bytes out."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from localai_deploy.errors import LocalaiError
+from localai_deploy.targets.become import as_root, raise_for_sudo
 
-SUDO_FAILURES = {
-    "incorrect password": "sudo-password-wrong",
-    "sorry, try again": "sudo-password-wrong",
-    "a password is required": "sudo-password-needed",
-    "a terminal is required": "sudo-password-needed",
-    "not in the sudoers": "sudo-missing",
-    "not allowed to": "sudo-missing",
-    "may not run": "sudo-missing",
-    "sudo: not found": "sudo-missing",
-    "sudo: command not found": "sudo-missing",
-}
-"""What sudo prints in the C locale → our error."""
+DEFAULT_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """How a command ended."""
+    """How a command ended; a signal's number is negative where it is known."""
 
     returncode: int
     stdout: bytes
@@ -37,81 +28,67 @@ class Executor(Protocol):
     """Runs commands on one host."""
 
     def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", sudo: bool = False, timeout_s: float = 60
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        sudo: bool = False,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Completed:
-        """Run ``argv``; as root with ``sudo``.
+        """Run ``argv`` to its end; as root with ``sudo``. Its own failure is no error.
 
         :raises LocalaiError: ``host-*``, ``ssh-*``, ``sudo-*``, ``command-timeout``.
         """
 
     def open(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start ``argv`` and leave its standard streams to the caller."""
+        """Start ``argv`` with pipes for its three streams, which the caller reads and closes."""
 
 
-_SKIP_TO_MARK = 'while IFS= read -r line; do [ "$line" = "$0" ] && break; done; exec "$@"'
-_MARK = "-- end of the password --"
+def run_process(
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    timeout_s: float,
+    display: str,
+    environment: Mapping[str, str] | None = None,
+) -> Completed:
+    """Run a process of this machine to its end, without the terminal.
 
-
-def under_sudo(argv: Sequence[str], stdin: bytes, password: str) -> tuple[list[str], bytes]:
-    """``argv`` under sudo and what to send it; the password goes through stdin only.
-
-    sudo reads the password only if it needs one; whatever it leaves is skipped up to a mark, so
-    that the password never reaches the command.
-    """
-    sudo = ["env", "LC_ALL=C", "sudo"]
-    if not password:
-        return [*sudo, "-n", "--", *argv], stdin
-    skipping = ["sh", "-c", _SKIP_TO_MARK, _MARK, *argv]
-    return [*sudo, "-S", "-p", "", "--", *skipping], f"{password}\n{_MARK}\n".encode() + stdin
-
-
-def raise_for_sudo(done: Completed, display: str) -> None:
-    """Raise what sudo complains of; a failure of the command itself passes.
-
-    :raises LocalaiError: ``sudo-missing``, ``sudo-password-needed``, ``sudo-password-wrong``.
-    """
-    if done.returncode == 0:
-        return
-    text = done.stderr.decode(errors="replace").lower()
-    if "sudo" not in text and "sorry" not in text:
-        return
-    for mark, error_id in SUDO_FAILURES.items():
-        if mark in text:
-            raise LocalaiError(
-                error_id, f"{display} cannot become root", why=_last_line(text), hint=_HINT[error_id]
-            )
-
-
-_HINT = {
-    "sudo-missing": "give the user sudo rights, or log in as root",
-    "sudo-password-needed": "add --ask-become-pass (-K), or a vaulted ansible_become_password",
-    "sudo-password-wrong": "check the password that was given with -K or ansible_become_password",
-}
-
-
-def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1] if text.strip() else ""
-
-
-def run_process(argv: Sequence[str], *, stdin: bytes, timeout_s: float, display: str) -> Completed:
-    """Run a local process to its end.
-
-    :raises LocalaiError: ``command-timeout``; ``ssh-missing`` when the program is not installed.
+    :raises LocalaiError: ``command-timeout``; ``ssh-missing`` when an OpenSSH program is not installed.
     """
     try:
-        done = subprocess.run(list(argv), input=stdin, capture_output=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            list(argv),
+            input=stdin,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+            start_new_session=True,
+            env=environment,
+        )
     except subprocess.TimeoutExpired as error:
-        raise LocalaiError(
-            "command-timeout",
-            f"{display}: no answer within {timeout_s:.0f} s",
-            why=shlex.join(argv)[-200:],
-            hint="look whether the host is overloaded or a network file system hangs",
-        ) from error
+        raise _timed_out(argv, timeout_s, display) from error
     except FileNotFoundError as error:
-        raise LocalaiError(
-            "ssh-missing", f"{argv[0]} is not installed", hint="sudo apt install openssh-client"
-        ) from error
+        raise missing_program(argv[0]) from error
     return Completed(done.returncode, done.stdout, done.stderr)
+
+
+def missing_program(name: str) -> LocalaiError:
+    """Tell that a program of OpenSSH, or another one of this machine, is not installed."""
+    return LocalaiError(
+        "ssh-missing",
+        f"{name} is not installed on this machine",
+        hint="sudo apt install openssh-client",
+    )
+
+
+def _timed_out(argv: Sequence[str], timeout_s: float, display: str) -> LocalaiError:
+    return LocalaiError(
+        "command-timeout",
+        f"{display}: no answer within {timeout_s:.0f} s",
+        why=f"…{shlex.join(argv)[-160:]}",
+        hint="look whether the host is overloaded or one of its file systems hangs",
+    )
 
 
 class Local:
@@ -119,23 +96,39 @@ class Local:
 
     display = "localhost"
 
-    def __init__(self, *, is_root: bool, password: str = "") -> None:
-        self._is_root = is_root
+    def __init__(self, *, password: str = "") -> None:
         self._password = password
 
     def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", sudo: bool = False, timeout_s: float = 60
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        sudo: bool = False,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Completed:
         """See :class:`Executor`."""
-        if not sudo or self._is_root:
+        if not sudo or os.geteuid() == 0:
             return run_process(argv, stdin=stdin, timeout_s=timeout_s, display=self.display)
-        wrapped, sent = under_sudo(argv, stdin, self._password)
-        done = run_process(wrapped, stdin=sent, timeout_s=timeout_s, display=self.display)
-        raise_for_sudo(done, self.display)
+        words, sent = as_root(argv, stdin, self._password)
+        done = run_process(words, stdin=sent, timeout_s=timeout_s, display=self.display)
+        raise_for_sudo(done.returncode, done.stderr, self.display)
         return done
 
     def open(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         """See :class:`Executor`."""
-        return subprocess.Popen(
-            list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        return open_process(argv)
+
+
+def open_process(
+    argv: Sequence[str], *, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process of this machine that outlives an interrupt key, but not its stdin."""
+    return subprocess.Popen(
+        list(argv),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=environment,
+    )

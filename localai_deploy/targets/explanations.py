@@ -52,11 +52,20 @@ EXPLANATIONS: dict[str, Explanation] = {
     "host-key-changed": Explanation(
         title="The host's key has changed",
         cause="The host was reinstalled, its address moved to another one, or somebody is in between.",
-        detection="Our known_hosts holds another key of this kind for the host.",
-        fix=(
-            "Find out why. Only then remove the old key: "
-            "ssh-keygen -R HOST -f ~/.config/localai-deploy/known_hosts"
-        ),
+        detection="Our known_hosts holds another key for the host.",
+        fix=f"Find out why. Compare the new key ({_CONSOLE}), then use --accept-host-key FINGERPRINT.",
+    ),
+    "jump-host-key-unknown": Explanation(
+        title="A jump host's key is not known",
+        cause="The way to the host leads through another one, by ProxyJump of the SSH configuration.",
+        detection="ssh refused the jump host's key; your own known_hosts decides about those.",
+        fix="Log in to the jump host once by hand and compare its key; then run again.",
+    ),
+    "ssh-config-invalid": Explanation(
+        title="The SSH configuration cannot be read",
+        cause="An unknown option or a wrong value in ~/.ssh/config or in ansible_ssh_common_args.",
+        detection="`ssh -G HOST` fails.",
+        fix="Correct the file and line that it names.",
     ),
     "sudo-missing": Explanation(
         title="The user cannot become root",

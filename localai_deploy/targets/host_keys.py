@@ -1,35 +1,42 @@
-"""Know a host's key before the first connection.
+"""Know a host's key before anybody logs in there.
 
-The key is fetched by ssh itself, so jump hosts and aliases of the user's configuration apply, but
-without any authentication: nothing of ours is sent before the key is accepted.
+What is known is decided without the network. A key that is not known is fetched by ssh itself, so
+jump hosts and aliases of the user's configuration apply, but without any authentication.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import fcntl
 import hashlib
 import os
-import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from localai_deploy.domain.connection import Connection
 from localai_deploy.errors import LocalaiError
-from localai_deploy.targets.executor import run_process
+from localai_deploy.targets.executor import Completed, run_process
 from localai_deploy.targets.openssh import (
     CONNECT_TIMEOUT_S,
-    connection_error,
-    connection_options,
+    LOGIN_TIMEOUT_S,
+    PLAIN_SESSION,
+    destination_words,
     known_hosts_file,
+    known_hosts_options,
+    ssh_environment,
 )
+from localai_deploy.targets.ssh_failures import connection_error
+
+_CONSOLE = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
 
 
 @dataclass(frozen=True, slots=True)
 class HostKey:
-    """One line of a known_hosts file: ``host`` as ssh looks it up."""
+    """One line of a known_hosts file; ``host`` as ssh looks it up (or its hash), ``key`` in base64."""
 
     host: str
     key_type: str
@@ -37,8 +44,11 @@ class HostKey:
 
     @property
     def fingerprint(self) -> str:
-        """``SHA256:…`` as ``ssh-keygen -l`` prints it."""
-        digest = hashlib.sha256(base64.b64decode(self.key)).digest()
+        """``SHA256:…`` as ``ssh-keygen -l`` prints it; empty for a broken line."""
+        try:
+            digest = hashlib.sha256(base64.b64decode(self.key, validate=True)).digest()
+        except binascii.Error:
+            return ""
         return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
     @property
@@ -48,91 +58,138 @@ class HostKey:
 
 
 def parse_known_hosts(text: str) -> tuple[HostKey, ...]:
-    """Plain entries of a known_hosts file; hashed, marked and broken lines are left out."""
-    keys: list[HostKey] = []
-    for line in text.splitlines():
-        fields = line.split()
-        if len(fields) >= 3 and not fields[0].startswith(("#", "@", "|")):
-            keys.extend(HostKey(host, fields[1], fields[2]) for host in fields[0].split(","))
-    return tuple(keys)
+    """Entries of a known_hosts file; comments and marked lines (``@revoked``) are left out."""
+    lines = (line.split() for line in text.splitlines())
+    return tuple(
+        HostKey(fields[0], fields[1], fields[2])
+        for fields in lines
+        if len(fields) >= 3 and fields[0][0] not in "#@"
+    )
 
 
 def require_known(connection: Connection) -> None:
-    """Make sure that ssh will find the host's key in our file, accepting only a vouched one.
+    """Make sure that our file holds a key for the host, accepting only one that is vouched for.
 
-    :raises LocalaiError: ``host-key-unknown``, ``host-key-changed``, ``host-key-mismatch``, or why
+    A vouched key replaces an older one of the same host.
+
+    :raises LocalaiError: ``host-key-unknown``, ``host-key-mismatch``, ``ssh-config-invalid``, or why
         the host cannot be reached.
     """
+    known = known_keys(lookup_name(connection))
+    vouched = connection.host_key
+    if vouched and vouched not in {key.fingerprint for key in known}:
+        _accept(connection, fetch_key(connection))
+    elif not known:
+        raise _unknown(connection, fetch_key(connection))
+
+
+def refused_key(connection: Connection) -> LocalaiError:
+    """Tell why ssh refused a key although one is known: both are named."""
     offered = fetch_key(connection)
-    known = [key for key in _read(known_hosts_file()) if key.host == offered.host]
-    if any((key.key_type, key.key) == (offered.key_type, offered.key) for key in known):
-        return
-    if any(key.key_type == offered.key_type for key in known):
-        raise _changed(connection, offered, [key for key in known if key.key_type == offered.key_type])
-    if not connection.host_key:
-        raise _unknown(connection, offered)
-    if connection.host_key != offered.fingerprint:
-        raise LocalaiError(
-            "host-key-mismatch",
-            f"{connection.display} offers another key than the one vouched for",
-            why=f"offered {offered.fingerprint} ({offered.key_type}), expected {connection.host_key}",
-            hint="compare on the host's own console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
-        )
-    add(offered)
+    before = ", ".join(key.fingerprint for key in known_keys(offered.host)) or "none"
+    return LocalaiError(
+        "host-key-changed",
+        f"the SSH key of {connection.display} has changed",
+        why=f"known is {before}, offered is {offered.key_type} {offered.fingerprint}",
+        hint=(
+            "somebody may be in between: do not go on before you know why\n"
+            f"if the host was reinstalled, compare on its own console: {_CONSOLE}\n"
+            f"then run again with --accept-host-key {offered.fingerprint}"
+        ),
+    )
+
+
+def lookup_name(connection: Connection) -> str:
+    """The name under which ssh looks the host's key up, after the user's configuration.
+
+    :raises LocalaiError: ``ssh-config-invalid``, ``ssh-missing``.
+    """
+    done = _run(["ssh", "-G", *destination_words(connection)], connection)
+    if done.returncode != 0:
+        raise connection_error(f"terminating, {done.stderr.decode(errors='replace')}", connection.display)
+    pairs = (line.partition(" ") for line in done.stdout.decode(errors="replace").splitlines())
+    values = {key: value for key, _, value in pairs}
+    if alias := values.get("hostkeyalias"):
+        return alias.lower()
+    host, port = values.get("hostname", connection.destination).lower(), values.get("port", "22")
+    return host if port == "22" else f"[{host}]:{port}"
+
+
+def known_keys(name: str, file: Path | None = None) -> tuple[HostKey, ...]:
+    """Keys that ``file`` (ours, if none is given) holds for ``name``, also under hashes and patterns."""
+    file = file or known_hosts_file()
+    if not file.exists():
+        return ()
+    done = run_process(["ssh-keygen", "-F", name, "-f", str(file)], timeout_s=CONNECT_TIMEOUT_S, display=name)
+    return parse_known_hosts(done.stdout.decode(errors="replace"))
 
 
 def fetch_key(connection: Connection) -> HostKey:
-    """The key that the host offers now.
+    """Ask the host for its key.
 
-    :raises LocalaiError: ``host-unknown``, ``host-unreachable``.
+    :raises LocalaiError: ``host-unknown``, ``host-unreachable``, ``jump-host-key-unknown``.
     """
     with tempfile.TemporaryDirectory(prefix="lad-key-") as directory:
         file = Path(directory) / "known_hosts"
         command = [
-            *("ssh", "-T", "-o", "BatchMode=yes"),
-            *("-o", f"UserKnownHostsFile={file}", "-o", "GlobalKnownHostsFile=/dev/null"),
-            *("-o", "StrictHostKeyChecking=accept-new", "-o", "HashKnownHosts=no"),
-            *("-o", "UpdateHostKeys=no", "-o", "VerifyHostKeyDNS=no"),
-            *("-o", "PreferredAuthentications=none", "-o", "ControlMaster=no", "-o", "ControlPath=none"),
+            "ssh",
+            *PLAIN_SESSION,
+            *known_hosts_options(file, "accept-new"),
+            *("-o", "PreferredAuthentications=none"),
+            *("-o", "ControlMaster=no", "-o", "ControlPath=none"),
             *("-o", f"ConnectTimeout={CONNECT_TIMEOUT_S}"),
-            *connection_options(connection),
-            *("--", connection.destination, "true"),
+            *destination_words(connection),
+            "true",
         ]
-        done = run_process(command, stdin=b"", timeout_s=4 * CONNECT_TIMEOUT_S, display=connection.display)
-        keys = _read(file)
+        done = _run(command, connection)
+        keys = parse_known_hosts(file.read_text(encoding="utf-8")) if file.exists() else ()
     if not keys:
         raise connection_error(done.stderr.decode(errors="replace"), connection.display)
     return keys[0]
 
 
-def add(key: HostKey) -> None:
-    """Add a key to our known_hosts; two runs at once do not disturb each other."""
-    path = known_hosts_file()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "a+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        text = file.read()
-        if key in parse_known_hosts(text):
-            return
-        file.write(key.line if not text or text.endswith("\n") else f"\n{key.line}")
+def keep(key: HostKey) -> None:
+    """Make ``key`` the one that our known_hosts holds for its host."""
+    file = known_hosts_file()
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone(file.parent):
+        before = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        others = [f"{line}\n" for line in before if line.split(maxsplit=1)[:1] != [key.host]]
+        descriptor, temporary = tempfile.mkstemp(prefix="known_hosts-", dir=file.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as new:
+            new.writelines([*others, key.line])
+        Path(temporary).replace(file)
 
 
-def _read(path: Path) -> tuple[HostKey, ...]:
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return parse_known_hosts(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return ()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _accept(connection: Connection, offered: HostKey) -> None:
+    if connection.host_key != offered.fingerprint:
+        raise LocalaiError(
+            "host-key-mismatch",
+            f"{connection.display} offers another key than the one vouched for",
+            why=f"offered {offered.fingerprint} ({offered.key_type}), expected {connection.host_key}",
+            hint=f"compare on the host's own console: {_CONSOLE}",
+        )
+    keep(offered)
 
 
 def _unknown(connection: Connection, offered: HostKey) -> LocalaiError:
     hint = (
-        "compare it on the host's own console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\n"
+        f"compare it on the host's own console: {_CONSOLE}\n"
         f"then run again with --accept-host-key {offered.fingerprint}\n"
         f"or set in the inventory: localai_host_key: {offered.fingerprint}"
     )
-    if _user_knows(offered):
+    own = known_keys(offered.host, Path.home() / ".ssh" / "known_hosts")
+    if offered.key in {key.key for key in own}:
         hint = f"your own ~/.ssh/known_hosts has this very key for the host\n{hint}"
     return LocalaiError(
         "host-key-unknown",
@@ -142,22 +199,7 @@ def _unknown(connection: Connection, offered: HostKey) -> LocalaiError:
     )
 
 
-def _changed(connection: Connection, offered: HostKey, known: Iterable[HostKey]) -> LocalaiError:
-    before = ", ".join(key.fingerprint for key in known)
-    return LocalaiError(
-        "host-key-changed",
-        f"the SSH key of {connection.display} has changed",
-        why=f"known {before}, offered {offered.fingerprint} ({offered.key_type})",
-        hint=(
-            "somebody may be in between: do not go on before you know why. If the host was reinstalled:\n"
-            f"ssh-keygen -R '{offered.host}' -f {known_hosts_file()}"
-        ),
+def _run(command: Sequence[str], connection: Connection) -> Completed:
+    return run_process(
+        command, timeout_s=LOGIN_TIMEOUT_S, display=connection.display, environment=ssh_environment()
     )
-
-
-def _user_knows(offered: HostKey) -> bool:
-    file = Path.home() / ".ssh" / "known_hosts"
-    found = subprocess.run(
-        ["ssh-keygen", "-F", offered.host, "-f", str(file)], capture_output=True, text=True, check=False
-    )
-    return offered.key in found.stdout.split()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -19,7 +18,7 @@ class LocalHost:
     def __init__(self, name: str, connection: Connection, become_password: str = "") -> None:
         del connection
         self.name = name
-        self._local = Local(is_root=os.geteuid() == 0, password=become_password)
+        self._local = Local(password=become_password)
 
     def ensure(self) -> None:
         """It is here."""
@@ -36,8 +35,9 @@ class LocalHost:
         """The same lock as over SSH."""
         return run_lock.hold(self._local, self.name)
 
-    def inventory_variables(self) -> dict[str, Any]:
+    def inventory_variables(self, *, shared: bool = True) -> dict[str, Any]:
         """Ansible's local connection, with the system's Python rather than ours."""
+        del shared
         return {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}
 
     def destroy(self) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -11,34 +14,31 @@ from pathlib import Path
 
 from localai_deploy.domain.connection import Connection
 from localai_deploy.errors import LocalaiError
-from localai_deploy.targets.executor import Completed, raise_for_sudo, run_process, under_sudo
+from localai_deploy.targets.become import as_root, raise_for_sudo
+from localai_deploy.targets.executor import (
+    DEFAULT_TIMEOUT_S,
+    Completed,
+    missing_program,
+    open_process,
+    run_process,
+)
+from localai_deploy.targets.ssh_failures import connection_error
 
 CONNECT_TIMEOUT_S = 15
-CONNECTION_FAILURES = {
-    "could not resolve hostname": "host-unknown",
-    "name or service not known": "host-unknown",
-    "remote host identification has changed": "host-key-changed",
-    "host key verification failed": "host-key-unknown",
-    "no matching host key": "host-unreachable",
-    "permission denied": "ssh-auth-failed",
-    "too many authentication failures": "ssh-auth-failed",
-    "connection refused": "host-unreachable",
-    "connection timed out": "host-unreachable",
-    "no route to host": "host-unreachable",
-    "network is unreachable": "host-unreachable",
-    "operation timed out": "host-unreachable",
-    "connection closed": "host-unreachable",
-    "connection reset": "host-unreachable",
-}
-"""What ssh prints → our error; the first match counts."""
+LOGIN_TIMEOUT_S = 4.0 * CONNECT_TIMEOUT_S
+"""Every jump host on the way may take one ``CONNECT_TIMEOUT_S``."""
 
-_HINT = {
-    "host-unknown": "check the spelling, or add the host to ~/.ssh/config",
-    "host-unreachable": "is the host up, and does its SSH server listen on that port?",
-    "ssh-auth-failed": "try `ssh {display}`; name the user (USER@HOST) or load the key into the agent",
-    "host-key-changed": "somebody may be in between: localai-deploy explain host-key-changed",
-    "host-key-unknown": "localai-deploy explain host-key-unknown",
-}
+PLAIN_SESSION = (
+    *("-T", "-x", "-a"),
+    *("-o", "BatchMode=yes"),
+    *("-o", "ClearAllForwardings=yes"),
+    *("-o", "EscapeChar=none"),
+    *("-o", "LogLevel=ERROR"),
+    *("-o", "PermitLocalCommand=no"),
+    *("-o", "RemoteCommand=none"),
+    *("-o", "VisualHostKey=no"),
+)
+"""Nothing of the user's configuration that suits a terminal but not a program."""
 
 
 def known_hosts_file() -> Path:
@@ -47,100 +47,159 @@ def known_hosts_file() -> Path:
     return Path(base) / "localai-deploy" / "known_hosts"
 
 
-def connection_options(connection: Connection) -> list[str]:
-    """User, port, key and further options as ssh takes them."""
+def ssh_environment() -> dict[str, str]:
+    """The caller's environment, with messages in English and no window that asks for a password."""
+    return {**os.environ, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}
+
+
+def destination_words(connection: Connection) -> list[str]:
+    """User, port, key, further options and the host, as ssh takes them."""
     words = ["-l", connection.user] if connection.user else []
     words += ["-p", str(connection.port)] if connection.port else []
     words += ["-i", connection.private_key_file] if connection.private_key_file else []
-    return [*words, *connection.ssh_args]
+    return [*words, *connection.ssh_args, "--", connection.destination]
 
 
-def strict_options(known_hosts: Path) -> list[str]:
-    """Only keys of our own file count, and nothing is ever added to it by ssh."""
+def known_hosts_options(file: Path, checking: str) -> list[str]:
+    """Only keys of ``file`` count; ``checking`` as StrictHostKeyChecking knows it."""
+    quoted = str(file).replace("%", "%%")
     return [
-        *("-o", f"UserKnownHostsFile={known_hosts}"),
+        *("-o", f'UserKnownHostsFile="{quoted}"'),
         *("-o", "GlobalKnownHostsFile=/dev/null"),
-        *("-o", "StrictHostKeyChecking=yes"),
+        *("-o", f"StrictHostKeyChecking={checking}"),
         *("-o", "UpdateHostKeys=no"),
         *("-o", "HashKnownHosts=no"),
         *("-o", "VerifyHostKeyDNS=no"),
+        *("-o", "CheckHostIP=no"),
     ]
 
 
 class OpenSsh:
-    """Runs commands over one shared connection (ControlMaster in a private directory)."""
+    """Runs commands over one shared connection; its socket lies in a private directory."""
 
     def __init__(self, connection: Connection, *, password: str = "") -> None:
         self._connection = connection
         self._password = password
-        self._directory = tempfile.TemporaryDirectory(prefix="lad-", dir=_short_directory())
+        self._directory = ""
         self.display = connection.display
 
     @property
     def options(self) -> list[str]:
         """Options for every connection to this host, Ansible's too."""
         return [
-            *strict_options(known_hosts_file()),
-            *("-o", "ControlMaster=auto"),
-            *("-o", f"ControlPath={self._directory.name}/%C"),
-            *("-o", "ControlPersist=120"),
+            *known_hosts_options(known_hosts_file(), "yes"),
             *("-o", f"ConnectTimeout={CONNECT_TIMEOUT_S}"),
             *("-o", "ServerAliveInterval=15"),
             *("-o", "ServerAliveCountMax=4"),
         ]
 
+    @property
+    def sharing_options(self) -> list[str]:
+        """Options that share the connection as long as this object is open."""
+        if not self._directory:
+            self._directory = tempfile.mkdtemp(prefix="lad-", dir=_short_directory())
+        return [
+            *("-o", "ControlMaster=auto"),
+            *("-o", f"ControlPath={self._directory}/ssh"),
+            *("-o", "ControlPersist=120"),
+        ]
+
+    def connect(self) -> None:
+        """Log in, unless that was done.
+
+        :raises LocalaiError: ``host-unknown``, ``host-unreachable``, ``host-key-unknown``,
+            ``jump-host-key-unknown``, ``ssh-auth-failed``, ``ssh-missing``.
+        """
+        if self._is_connected():
+            return
+        command = self._ssh("-f", "-N")
+        with tempfile.TemporaryFile() as stderr:
+            status = self._log_in(command, stderr.fileno())
+            stderr.seek(0)
+            said = stderr.read().decode(errors="replace")
+        if status != 0:
+            raise connection_error(said, self.display)
+
+    def _log_in(self, command: Sequence[str], stderr: int) -> int:
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                timeout=LOGIN_TIMEOUT_S,
+                check=False,
+                start_new_session=True,
+                env=ssh_environment(),
+            )
+        except subprocess.TimeoutExpired as error:
+            said = f"connection timed out after {LOGIN_TIMEOUT_S:.0f} s"
+            raise connection_error(said, self.display) from error
+        except FileNotFoundError as error:
+            raise missing_program("ssh") from error
+        return done.returncode
+
     def run(
-        self, argv: Sequence[str], *, stdin: bytes = b"", sudo: bool = False, timeout_s: float = 60
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        sudo: bool = False,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Completed:
         """See :class:`localai_deploy.targets.executor.Executor`."""
-        words = list(argv)
-        if sudo:
-            words, stdin = under_sudo(argv, stdin, self._password)
-        done = run_process(self._command(words), stdin=stdin, timeout_s=timeout_s, display=self.display)
-        if done.returncode == 255:
+        self.connect()
+        words, sent = as_root(argv, stdin, self._password) if sudo else (list(argv), stdin)
+        done = run_process(
+            [*self._ssh(), shlex.join(words)],
+            stdin=sent,
+            timeout_s=timeout_s,
+            display=self.display,
+            environment=ssh_environment(),
+        )
+        if done.returncode == 255 and not self._is_connected():
             raise connection_error(done.stderr.decode(errors="replace"), self.display)
         if sudo:
-            raise_for_sudo(done, self.display)
+            raise_for_sudo(done.returncode, done.stderr, self.display)
         return done
 
     def open(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         """See :class:`localai_deploy.targets.executor.Executor`."""
-        return subprocess.Popen(
-            self._command(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-
-    def _command(self, argv: Sequence[str]) -> list[str]:
-        connection = self._connection
-        return [
-            *("ssh", "-T", "-o", "BatchMode=yes"),
-            *self.options,
-            *connection_options(connection),
-            *("--", connection.destination, shlex.join(argv)),
-        ]
+        self.connect()
+        return open_process([*self._ssh(), shlex.join(argv)], environment=ssh_environment())
 
     def close(self) -> None:
         """End the shared connection and remove its socket."""
-        words = ["ssh", *self.options, *connection_options(self._connection), "-O", "exit"]
-        subprocess.run([*words, "--", self._connection.destination], capture_output=True, check=False)
-        self._directory.cleanup()
+        if self._directory:
+            with contextlib.suppress(LocalaiError):
+                self._control("exit")
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = ""
+
+    def _is_connected(self) -> bool:
+        return bool(self._directory) and self._control("check").returncode == 0
+
+    def _control(self, request: str) -> Completed:
+        return run_process(
+            self._ssh("-O", request),
+            timeout_s=CONNECT_TIMEOUT_S,
+            display=self.display,
+            environment=ssh_environment(),
+        )
+
+    def _ssh(self, *mode: str) -> list[str]:
+        return [
+            "ssh",
+            *PLAIN_SESSION,
+            *self.options,
+            *self.sharing_options,
+            *mode,
+            *destination_words(self._connection),
+        ]
 
 
-def connection_error(stderr: str, display: str) -> LocalaiError:
-    """What ssh said when no connection came about, as our error."""
-    text = stderr.lower()
-    error_id = next(
-        (value for mark, value in CONNECTION_FAILURES.items() if mark in text), "host-unreachable"
-    )
-    lines = [line for line in stderr.strip().splitlines() if line.strip() and not line.startswith("@")]
-    return LocalaiError(
-        error_id,
-        f"no SSH connection to {display}",
-        why=lines[-1].strip() if lines else "ssh said nothing",
-        hint=_HINT[error_id].format(display=display),
-    )
-
-
-def _short_directory() -> str | None:
-    """Socket paths are limited to 108 bytes: prefer the runtime directory, else the default."""
+def _short_directory() -> str:
+    """Paths of sockets are limited to 107 bytes, of which ssh takes 18 for a name of its own."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    return runtime if runtime and len(runtime) < 30 and os.access(runtime, os.W_OK) else None
+    usable = re.fullmatch(r"[A-Za-z0-9/._-]{1,60}", runtime) and os.access(runtime, os.W_OK)
+    return runtime if usable else "/tmp"  # noqa: S108 - mkdtemp makes a private directory there

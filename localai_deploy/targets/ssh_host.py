@@ -8,8 +8,8 @@ from typing import Any
 
 from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.facts import HostFacts
-from localai_deploy.targets import run_lock
-from localai_deploy.targets.host_keys import require_known
+from localai_deploy.errors import LocalaiError
+from localai_deploy.targets import host_keys, run_lock
 from localai_deploy.targets.observe import observe
 from localai_deploy.targets.openssh import OpenSsh
 
@@ -21,29 +21,38 @@ class SshHost:
         self.name = name
         self._connection = connection
         self._ssh = OpenSsh(connection, password=become_password)
-        self._key_is_known = False
+        self._is_known = False
 
     def ensure(self) -> None:
         """Being reachable is all that is asked of it."""
         self.connect()
 
     def connect(self) -> OpenSsh:
-        """The host's key is looked at before anything else."""
-        if not self._key_is_known:
-            require_known(self._connection)
-            self._key_is_known = True
+        """Look at the host's key before anything else."""
+        if not self._is_known:
+            host_keys.require_known(self._connection)
+            self._log_in()
+            self._is_known = True
         return self._ssh
+
+    def _log_in(self) -> None:
+        try:
+            self._ssh.connect()
+        except LocalaiError as error:
+            if error.error_id in {"host-key-unknown", "host-key-changed"}:
+                raise host_keys.refused_key(self._connection) from error
+            raise
 
     def observe(self) -> HostFacts:
         """One round trip."""
         return observe(self.connect())
 
     def hold(self) -> AbstractContextManager[None]:
-        """The lock lies on the host, so runs from two machines see each other."""
+        """Lock the host itself, so runs from two machines see each other."""
         return run_lock.hold(self.connect(), self.name)
 
-    def inventory_variables(self) -> dict[str, Any]:
-        """The same options as ours, so Ansible shares our connection and our known_hosts."""
+    def inventory_variables(self, *, shared: bool = True) -> dict[str, Any]:
+        """The same options as ours; ``shared`` also shares our connection while this object is open."""
         connection = self._connection
         variables: dict[str, Any] = {"ansible_host": connection.destination}
         if connection.user:
@@ -52,11 +61,12 @@ class SshHost:
             variables["ansible_port"] = connection.port
         if connection.private_key_file:
             variables["ansible_ssh_private_key_file"] = connection.private_key_file
-        words = [*self._ssh.options, *connection.ssh_args]
+        sharing = self._ssh.sharing_options if shared else []
+        words = [*self._ssh.options, *sharing, *connection.ssh_args]
         return variables | {"ansible_ssh_common_args": shlex.join(words)}
 
     def destroy(self) -> None:
-        """It was there before us, so it stays."""
+        """Leave it: it was there before us."""
 
     def close(self) -> None:
         """End the shared connection."""

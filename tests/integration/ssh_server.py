@@ -1,0 +1,114 @@
+"""A real OpenSSH server on loopback: own host keys, own authorised key, one more can be the jump host."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ADDRESS = "127.0.0.1"
+_START_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class SshServer:
+    """A running server; everything of it lies in ``directory``."""
+
+    directory: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def client_key(self) -> Path:
+        return self.directory / "client"
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.directory / "host_ed25519.pub")
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+    def change_host_key(self) -> None:
+        """Give the server another identity, as a reinstalled machine has."""
+        (self.directory / "host_ed25519").unlink()
+        make_key(self.directory / "host_ed25519")
+        self.process.send_signal(signal.SIGHUP)
+        _await_port(self.port)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=10)
+
+
+def start_server(directory: Path, *, client_key: Path | None = None, more: str = "") -> SshServer:
+    """Start a server in ``directory`` that lets the current user in with one key."""
+    directory.mkdir(parents=True)
+    make_key(directory / "host_ed25519")
+    make_key(directory / "client")
+    authorised = client_key or directory / "client"
+    shutil.copy(authorised.with_name(authorised.name + ".pub"), directory / "authorized_keys")
+    port = free_port()
+    (directory / "sshd_config").write_text(_config(directory, port) + more)
+    command = [shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", str(directory / "sshd_config")]
+    Path("/run/sshd").mkdir(exist_ok=True)
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
+    _await_port(port)
+    return SshServer(directory, port, process)
+
+
+def make_key(path: Path, key_type: str = "ed25519") -> None:
+    path.with_name(path.name + ".pub").unlink(missing_ok=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", key_type, "-N", "", "-f", str(path)], check=True)
+
+
+def fingerprint(public_key: Path) -> str:
+    """As ssh-keygen prints it, which our own computation is held against."""
+    printed = subprocess.run(
+        ["ssh-keygen", "-lf", str(public_key)], capture_output=True, text=True, check=True
+    )
+    return printed.stdout.split()[1]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        return int(probe.getsockname()[1])
+
+
+def _config(directory: Path, port: int) -> str:
+    return f"""\
+ListenAddress {ADDRESS}
+Port {port}
+HostKey {directory}/host_ed25519
+AuthorizedKeysFile {directory}/authorized_keys
+PidFile {directory}/pid
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+AllowUsers {getpass.getuser()}
+AcceptEnv LANG LC_*
+MaxStartups 100
+LogLevel VERBOSE
+"""
+
+
+def _await_port(port: int) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex((ADDRESS, port)) == 0 and probe.recv(4) == b"SSH-":
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"no SSH server on {ADDRESS}:{port} (of process {os.getpid()})")
