@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from localai_deploy.domain.facts import (
     CorruptRecord,
     FileFact,
     HostFacts,
     InstalledPackage,
-    Listener,
-    ModelFact,
-    OtherRuntime,
     Record,
     UnitFact,
     record_from_data,
 )
-from localai_deploy.errors import LocalaiError
+from localai_deploy.domain.listeners import kernel_listeners, socket_listeners
+from localai_deploy.domain.model_facts import model_facts
+from localai_deploy.domain.observation_sections import decode_sections, decode_text
+from localai_deploy.domain.other_runtimes import Process, other_runtimes
 
-INTERESTING_FLAGS = frozenset({"avx", "avx2", "avx512f", "f16c", "fma", "sse4_2", "asimd", "sve"})
-RUNTIMES = {
-    "ollama": "ollama",
-    "vllm": "vllm",
-    "llama-server": "llama-server",
-    "koboldcpp": "koboldcpp",
-    "lmstudio": "lmstudio",
-    "lms": "lmstudio",
-    "local-ai": "localai",
-    "localai": "localai",
-    "tabbyapi": "tabbyapi",
-    "aphrodite": "aphrodite",
-}
-"""Name of a unit, process or binary → the runtime it belongs to."""
-
-_PID = re.compile(r"pid=(\d+)")
-_PROCESS = re.compile(r'\(\("([^"]*)"')
+CPU_FLAGS = frozenset({"avx", "avx2", "avx512f", "f16c", "fma", "sse4_2", "asimd", "sve"})
+_PACKAGE_LINE = re.compile(r'(?:\./)?(.+\.json):( +)"(name|version|build|sha256)": "([^"\\]*)",?')
+_ARGUMENT_END = "\x1f"
 
 
 def parse_facts(output: str) -> HostFacts:
@@ -47,17 +30,8 @@ def parse_facts(output: str) -> HostFacts:
 
     :raises LocalaiError: ``host-unreadable`` when the output is cut short.
     """
-    sections = _sections(output)
-    if "end" not in sections:
-        raise LocalaiError(
-            "host-unreadable",
-            "the look at the host was cut short",
-            why=output.strip()[-200:] or "it printed nothing",
-            hint="run it again; if it stays, look at the host's own shell",
-        )
+    sections = decode_sections(output)
     release = _key_values(sections.get("os_release", ""))
-    units = _pid_units(sections.get("cgroups", ""))
-    store = _json_object(sections.get("store", ""))
     return HostFacts(
         hostname=_line(sections, "hostname"),
         os_id=release.get("ID", ""),
@@ -65,40 +39,34 @@ def parse_facts(output: str) -> HostFacts:
         os_pretty_name=release.get("PRETTY_NAME", ""),
         architecture=_line(sections, "architecture"),
         kernel=_line(sections, "kernel"),
-        virtualization=_line(sections, "virtualization"),
+        virtualization=_virtualization(sections),
         systemd_version=_integer(_line(sections, "systemd").partition(" ")[2]),
         systemd_running=_line(sections, "systemd_running") == "yes",
-        python_version=_version(_line(sections, "python"), "Python "),
+        python_version=_after("Python ", _line(sections, "python")),
         is_root=_line(sections, "uid") == "0",
         memory_bytes=_memory(sections.get("meminfo", "")),
         cpu_count=_integer(_line(sections, "cpu_count")),
-        libc_version=_version(_line(sections, "libc"), "glibc "),
-        cpu_flags=tuple(sorted(INTERESTING_FLAGS & set(sections.get("cpu_flags", "").split()))),
+        libc_version=_after("glibc ", _line(sections, "libc")),
+        cpu_flags=tuple(sorted(CPU_FLAGS & set(sections.get("cpu_flags", "").split()))),
         free_bytes=_free(sections.get("free", "")),
-        listening=_listeners(sections.get("sockets", ""), units),
-        runtimes=_runtimes(sections),
+        listening=(
+            socket_listeners(sections.get("sockets", ""), sections.get("cgroups", ""))
+            or kernel_listeners(sections.get("proc_net", ""))
+        ),
+        runtimes=other_runtimes(
+            sections.get("units", "").split(),
+            _processes(sections),
+            f"{sections.get('binaries', '')}\n{sections.get('directories', '')}".splitlines(),
+        ),
         deployment=_record(sections.get("deployment")),
         lock=_record(sections.get("lock")),
         runtime=_record(sections.get("runtime")),
         files=_files(sections.get("files", "")),
         unit=_unit(sections),
-        installed_packages=tuple(InstalledPackage(**one) for one in store.get("packages", [])),
-        models=tuple(ModelFact(**one) for one in store.get("models", [])),
-        apt_locked=bool(store.get("apt_locked")),
+        installed_packages=_packages(sections.get("packages", "")),
+        models=model_facts(sections.get("models", ""), sections.get("records", "")),
+        apt_locked=bool(sections.get("apt_locks", "").strip()),
     )
-
-
-def _sections(output: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for line in output.splitlines():
-        name, _, encoded = line.partition(" ")
-        try:
-            content = base64.b64decode(encoded.encode("ascii", "strict"), validate=True)
-        except (binascii.Error, ValueError):
-            continue
-        if re.fullmatch(r"[a-z_]+", name):
-            found.setdefault(name, content.decode("utf-8", "replace"))
-    return found
 
 
 def _line(sections: Mapping[str, str], name: str) -> str:
@@ -106,17 +74,24 @@ def _line(sections: Mapping[str, str], name: str) -> str:
 
 
 def _integer(text: str) -> int:
-    match = re.match(r"\s*(\d+)", text)
+    match = re.match(r"\s*([0-9]{1,18})(?![0-9])", text)
     return int(match[1]) if match else 0
 
 
-def _version(text: str, before: str) -> str:
-    return text.removeprefix(before).strip() if text.startswith(before) else ""
+def _after(prefix: str, text: str) -> str:
+    return text.removeprefix(prefix).strip() if text.startswith(prefix) else ""
 
 
 def _key_values(text: str) -> dict[str, str]:
+    """``KEY=value`` lines of os-release and systemctl; quotes around a value are taken off."""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
     return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+
+
+def _virtualization(sections: Mapping[str, str]) -> str:
+    if told := _line(sections, "virtualization"):
+        return told
+    return "wsl" if "microsoft" in sections.get("kernel_version", "").lower() else ""
 
 
 def _memory(text: str) -> int:
@@ -125,65 +100,24 @@ def _memory(text: str) -> int:
 
 
 def _free(text: str) -> dict[str, int]:
+    """Lines of an asked path and ``df -Pk``'s: device, size, used, free, percent, mount point.
+
+    The device may hold spaces, so the figures are counted from the percent sign.
+    """
     found = {}
     for line in text.splitlines():
-        fields = line.split()
-        if len(fields) >= 7 and fields[4].isdecimal():
-            found[fields[0]] = int(fields[4]) * 1024
+        match = re.match(r"(\S+) .*?\s\d+\s+\d+\s+(\d{1,15})\s+\d+%\s", line)
+        if match:
+            found[match[1]] = int(match[2]) * 1024
     return found
 
 
-def _pid_units(text: str) -> dict[int, str]:
-    found = {}
-    for line in text.splitlines():
-        pid, _, cgroups = line.partition(" ")
-        names = re.findall(r"/([^/\s]+\.service)(?=[/\s]|$)", cgroups)
-        if names and pid.isdecimal():
-            found[int(pid)] = names[-1]
-    return found
-
-
-def _listeners(text: str, units: Mapping[int, str]) -> tuple[Listener, ...]:
-    found = []
-    for line in text.splitlines():
-        fields = line.split()
-        if len(fields) < 4:
-            continue
-        address, _, port = fields[3].rpartition(":")
-        pid = _PID.search(line)
-        process = _PROCESS.search(line)
-        number = int(pid[1]) if pid else 0
-        if port.isdecimal():
-            found.append(
-                Listener(
-                    address.strip("[]").partition("%")[0],
-                    int(port),
-                    process[1] if process else "",
-                    number,
-                    units.get(number, ""),
-                )
-            )
-    return tuple(found)
-
-
-def _runtimes(sections: Mapping[str, str]) -> tuple[OtherRuntime, ...]:
-    """Running units and processes, and installed binaries; each kind once, ours left out."""
-    evidence: dict[str, str] = {}
-    for line in sections.get("units", "").splitlines():
-        unit, _, _ = line.partition(" ")
-        kind = RUNTIMES.get(unit.removesuffix(".service").partition("@")[0])
-        if kind:
-            evidence.setdefault(kind, f"unit {unit}")
-    ours = _integer(_unit_properties(sections).get("MainPID", "0"))
+def _processes(sections: Mapping[str, str]) -> Iterator[Process]:
     for line in sections.get("processes", "").splitlines():
-        pid, _, name = line.partition(" ")
-        if RUNTIMES.get(name) and _integer(pid) != ours:
-            evidence.setdefault(RUNTIMES[name], f"process {pid} {name}")
-    for line in sections.get("binaries", "").splitlines():
-        name, _, path = line.partition(" ")
-        if RUNTIMES.get(name):
-            evidence.setdefault(RUNTIMES[name], f"binary {path}")
-    return tuple(OtherRuntime(kind, text) for kind, text in sorted(evidence.items()))
+        pid, _, rest = line.partition("\t")
+        executable, _, arguments = rest.partition("\t")
+        words = tuple(word for word in arguments.split(_ARGUMENT_END) if word)
+        yield Process(_integer(pid), executable, words)
 
 
 def _record(text: str | None) -> Record:
@@ -191,43 +125,48 @@ def _record(text: str | None) -> Record:
         return None
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return CorruptRecord(str(error))
-    return CorruptRecord("it is null") if value is None else record_from_data(value)
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+    return CorruptRecord("not a JSON object but null") if value is None else record_from_data(value)
 
 
 def _files(text: str) -> dict[str, FileFact]:
     found = {}
     for line in text.splitlines():
-        fields = line.split(" ", 3)
+        fields = line.split(" ")
         if len(fields) == 4 and fields[2].isdecimal():
             digest, mode, size, path = fields
-            found[path] = FileFact("" if digest == "-" else digest, mode, int(size))
+            found[decode_text(path)] = FileFact("" if digest == "-" else digest, mode, int(size))
     return found
 
 
-def _unit_properties(sections: Mapping[str, str]) -> dict[str, str]:
-    return _key_values(sections.get("unit", ""))
-
-
 def _unit(sections: Mapping[str, str]) -> UnitFact:
-    properties = _unit_properties(sections)
-    if not properties:
+    properties = _key_values(sections.get("unit", ""))
+    if "LoadState" not in properties:
         return UnitFact()
     return UnitFact(
-        load_state=properties.get("LoadState", "not-found"),
+        load_state=properties["LoadState"],
         active_state=properties.get("ActiveState", "inactive"),
         sub_state=properties.get("SubState", "dead"),
         exec_path=_line(sections, "unit_executable"),
         main_pid=_integer(properties.get("MainPID", "0")),
         n_restarts=_integer(properties.get("NRestarts", "0")),
         command=tuple(sections.get("unit_command", "").splitlines()),
+    )
+
+
+def _packages(text: str) -> tuple[InstalledPackage, ...]:
+    """Records of conda-meta by their outermost keys; what lies deeper in them is indented more."""
+    records: dict[str, dict[str, str]] = {}
+    indents: dict[str, int] = {}
+    for match in filter(None, map(_PACKAGE_LINE.fullmatch, text.splitlines())):
+        file, indent, key, value = match[1], len(match[2]), match[3], match[4]
+        if indent < indents.get(file, indent + 1):
+            indents[file], records[file] = indent, {}
+        if indent == indents[file]:
+            records[file].setdefault(key, value)
+    return tuple(
+        InstalledPackage(one["name"], one.get("version", ""), one.get("build", ""), one.get("sha256", ""))
+        for _, one in sorted(records.items())
+        if "name" in one
     )
