@@ -17,6 +17,7 @@ LAYERS = {
     "runtimes": 2,
     "hub": 2,
     "resources": 2,
+    "proxmox": 2,
     "targets": 3,
     "provisioner": 3,
     "verifier": 3,
@@ -33,6 +34,8 @@ ONLY_IN = {
     "huggingface_hub": {"hub"},
     "rattler": {"runtimes/solver.py"},
     "ansible": {"inventory_reader.py"},
+    "proxmoxer": {"proxmox"},
+    "requests": {"proxmox"},
     "jinja2": {"provisioner/render.py"},
 }
 SHIPPED_CHECKS = PACKAGE / "verifier" / "checks"

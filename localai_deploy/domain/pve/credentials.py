@@ -1,0 +1,102 @@
+"""How a node's API is reached and who asks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from localai_deploy.errors import InputError
+
+FINGERPRINT_COMMAND = "openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem"
+
+_TOKEN_ID = re.compile(r"(?:(?P<user>[^\s!@]+@[A-Za-z0-9._-]+)!)?(?P<token>[A-Za-z][A-Za-z0-9._-]+)")
+_FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}|[0-9A-Fa-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """``user@realm!name`` and its secret."""
+
+    user: str
+    name: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConnection:
+    """One Proxmox node's API.
+
+    :param node: the node's own name in its cluster.
+    :param host: name or address, with port where it is not 8006.
+    :param ca_file: verify against this CA; empty: the system's.
+    :param fingerprint: SHA-256 of the server's certificate, which then needs no CA; empty: none pinned.
+    :param insecure: verify nothing (said loudly wherever it is used).
+    """
+
+    node: str
+    host: str
+    token: ApiToken
+    ca_file: str = ""
+    fingerprint: str = ""
+    insecure: bool = False
+
+
+def parse_token(user: str, token_id: str, secret: str) -> ApiToken:
+    """Read what ``PROXMOX_USER``, ``PROXMOX_TOKEN_ID`` and ``PROXMOX_TOKEN_SECRET`` hold.
+
+    The token id may carry the user (``user@realm!name``), as the Proxmox pages show it.
+
+    :raises InputError: ``pve-token-invalid``.
+    """
+    match = _TOKEN_ID.fullmatch(token_id)
+    owner = (match["user"] if match else "") or user
+    if match is None or "@" not in owner or not secret:
+        raise InputError(
+            "pve-token-invalid",
+            "the Proxmox API token is incomplete",
+            why="a user with realm (user@pve), a token's name and its secret are needed",
+            hint="set PROXMOX_USER, PROXMOX_TOKEN_ID and PROXMOX_TOKEN_SECRET",
+        )
+    return ApiToken(owner, match["token"], secret)
+
+
+def parse_fingerprint(text: str) -> str:
+    """64 lower-case hex digits out of either usual form.
+
+    :raises InputError: ``pve-fingerprint-invalid``.
+    """
+    if not text:
+        return ""
+    if not _FINGERPRINT.fullmatch(text):
+        raise InputError(
+            "pve-fingerprint-invalid",
+            f"{text!r} is no SHA-256 fingerprint of a certificate",
+            hint=f"print it on the node: {FINGERPRINT_COMMAND}",
+        )
+    return text.replace(":", "").lower()
+
+
+def from_environment(environment: Mapping[str, str], node: str) -> NodeConnection:
+    """The node that ``PROXMOX_HOST`` and its companions describe.
+
+    :raises InputError: ``pve-host-missing``, ``pve-token-invalid``, ``pve-fingerprint-invalid``.
+    """
+    host = environment.get("PROXMOX_HOST", "")
+    if not host:
+        raise InputError(
+            "pve-host-missing",
+            f"nobody says where node {node} is",
+            hint="set PROXMOX_HOST, or add the node to group proxmox_nodes of the inventory",
+        )
+    return NodeConnection(
+        node=node,
+        host=host,
+        token=parse_token(
+            environment.get("PROXMOX_USER", ""),
+            environment.get("PROXMOX_TOKEN_ID", ""),
+            environment.get("PROXMOX_TOKEN_SECRET", ""),
+        ),
+        ca_file=environment.get("PROXMOX_CA_FILE", ""),
+        fingerprint=parse_fingerprint(environment.get("PROXMOX_FINGERPRINT", "")),
+    )

@@ -1,0 +1,78 @@
+"""The block in a VM's description that makes it ours.
+
+A VM is ours when pool and tag are ours *and* the block names this very VM: its vmid and its SMBIOS
+UUID. A clone has another UUID, a backup restored elsewhere another vmid, so neither is taken for ours.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from localai_deploy.domain.pve import property_string
+
+POOL = "localai"
+TAG = "localai"
+BEGIN = "<!-- localai-deploy"
+END = "localai-deploy -->"
+_BLOCK = re.compile(rf"{re.escape(BEGIN)}\s*(\{{.*?\}})\s*{re.escape(END)}", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnershipBlock:
+    """What we write into the description.
+
+    :param uuid: the SMBIOS UUID, lower case.
+    :param spec: what was asked for, as plain data, so that no local file is needed to find it again.
+    """
+
+    name: str
+    vmid: int
+    uuid: str
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+    def render(self, note: str = "") -> str:
+        """The description: ``note`` (what people wrote) stays in front of the block."""
+        data = {"name": self.name, "vmid": self.vmid, "uuid": self.uuid, "spec": dict(self.spec)}
+        block = f"{BEGIN}\n{json.dumps(data, sort_keys=True)}\n{END}"
+        return f"{note.rstrip()}\n\n{block}\n" if note.strip() else f"{block}\n"
+
+
+def find_block(description: str) -> OwnershipBlock | None:
+    """The block of a description; ``None`` when there is none, it is damaged, or there are several."""
+    found = _BLOCK.findall(description)
+    if len(found) != 1:
+        return None
+    try:
+        data = json.loads(found[0])
+        return OwnershipBlock(str(data["name"]), int(data["vmid"]), str(data["uuid"]).lower(), data["spec"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def strip_block(description: str) -> str:
+    """What people wrote around the block."""
+    return _BLOCK.sub("", description).strip()
+
+
+def smbios_uuid(config: Mapping[str, Any]) -> str:
+    """The UUID of a VM's config (``smbios1``), lower case; empty without one."""
+    text = str(config.get("smbios1", ""))
+    return property_string.parse(text, "uuid").get("uuid", "").lower() if text else ""
+
+
+def owned_block(vmid: int, config: Mapping[str, Any], pool: str | None) -> OwnershipBlock | None:
+    """The block if the VM is really ours, else ``None``.
+
+    :param config: the VM's config as the API answers it.
+    :param pool: the pool that the VM is in, ``None`` when it could not be seen.
+    """
+    block = find_block(unquote(str(config.get("description", ""))))
+    tags = re.split(r"[;, ]+", str(config.get("tags", "")).strip())
+    if block is None or TAG not in tags or pool != POOL:
+        return None
+    return block if (block.vmid, block.uuid) == (vmid, smbios_uuid(config)) else None
