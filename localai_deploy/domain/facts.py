@@ -210,4 +210,4 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any field's value
         return [_plain(one) for one in value]
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
-    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
+    return _plain(asdict(value)) if hasattr(value, "__dataclass_fields__") else value

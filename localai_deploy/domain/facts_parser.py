@@ -17,7 +17,7 @@ from localai_deploy.domain.facts import (
 )
 from localai_deploy.domain.listeners import kernel_listeners, socket_listeners
 from localai_deploy.domain.model_facts import model_facts
-from localai_deploy.domain.observation_sections import decode_sections, decode_text
+from localai_deploy.domain.observation_sections import decode_sections, decode_text, printable
 from localai_deploy.domain.other_runtimes import Process, other_runtimes
 
 CPU_FLAGS = frozenset({"avx", "avx2", "avx512f", "f16c", "fma", "sse4_2", "asimd", "sve"})
@@ -70,7 +70,7 @@ def parse_facts(output: str) -> HostFacts:
 
 
 def _line(sections: Mapping[str, str], name: str) -> str:
-    return sections.get(name, "").strip().partition("\n")[0]
+    return printable(sections.get(name, "").strip().partition("\n")[0])
 
 
 def _integer(text: str) -> int:
@@ -85,7 +85,7 @@ def _after(prefix: str, text: str) -> str:
 def _key_values(text: str) -> dict[str, str]:
     """``KEY=value`` lines of os-release and systemctl; quotes around a value are taken off."""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
-    return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+    return {key.strip(): printable(value.strip().strip("\"'")) for key, _, value in pairs}
 
 
 def _virtualization(sections: Mapping[str, str]) -> str:
@@ -125,7 +125,9 @@ def _record(text: str | None) -> Record:
         return None
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        return CorruptRecord("nested too deeply")
+    except ValueError as error:
         return CorruptRecord(str(error))
     return CorruptRecord("not a JSON object but null") if value is None else record_from_data(value)
 

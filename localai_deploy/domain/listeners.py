@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from localai_deploy.domain.facts import Listener
+from localai_deploy.domain.observation_sections import printable
 
 _OWNER = re.compile(r'\("([^"]*)"[^()]*,pid=(\d{1,10}),fd=\d+\)\)\s*$')
 """The last owner of ``users:(("name",pid=1,fd=2),…)``: a process can choose its name, not what follows it."""
@@ -25,7 +26,7 @@ def socket_listeners(sockets: str, cgroups: str) -> tuple[Listener, ...]:
         if port.isdecimal() and int(port) <= 65535:
             owner = _OWNER.search(line)
             pid = int(owner[2]) if owner else 0
-            name = owner[1] if owner else ""
+            name = printable(owner[1]) if owner else ""
             found.append(Listener(_plain(address), int(port), name, pid, units.get(pid, "")))
     return tuple(found)
 

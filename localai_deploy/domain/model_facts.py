@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from localai_deploy.domain.reference import SAFE_FORMATS
 
 _PART = ".part"
 _RECORD = ".json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+"""As references allow; files of other names are not of ours."""
 
 
 def model_facts(listing: str, records: str) -> tuple[ModelFact, ...]:
@@ -26,7 +29,7 @@ def model_facts(listing: str, records: str) -> tuple[ModelFact, ...]:
     return tuple(
         _fact(name, sizes, known.get(name, {}))
         for name in sorted(names)
-        if name.lower().endswith(SAFE_FORMATS) and not name.startswith(".")
+        if _NAME.fullmatch(name) and name.lower().endswith(SAFE_FORMATS)
     )
 
 

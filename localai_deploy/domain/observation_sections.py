@@ -42,6 +42,11 @@ def decode_text(encoded: str) -> str:
         return ""
 
 
+def printable(text: str) -> str:
+    """Make ``text`` safe to show on a terminal: what steers one becomes U+FFFD."""
+    return "".join(one if one.isprintable() else "\ufffd" for one in text)
+
+
 def encode_sections(sections: Mapping[str, str]) -> str:
     """Inverse of :func:`decode_sections`, for recorded samples."""
     framed = {BEGIN: "1\n", **sections, END: "1\n"}
@@ -60,6 +65,6 @@ def _unreadable(output: str) -> LocalaiError:
     return LocalaiError(
         "host-unreadable",
         "the look at the host was cut short",
-        why=output.strip()[-200:] or "it printed nothing",
+        why=printable(output.strip()[-200:]) or "it printed nothing",
         hint="run it again; if it stays, try `ssh HOST sh -c true` and remove what prints there",
     )

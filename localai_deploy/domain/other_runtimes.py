@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from localai_deploy.domain import paths
 from localai_deploy.domain.facts import OtherRuntime
+from localai_deploy.domain.observation_sections import printable
 
 KINDS = {
     "ollama": "ollama",
@@ -72,7 +73,7 @@ def _of_processes(processes: Iterable[Process]) -> Iterator[tuple[str, str]]:
 def _of_programs(programs: Iterable[str]) -> Iterator[tuple[str, str]]:
     for program in programs:
         if not program.startswith(f"{paths.PREFIX_DIR}/") and (kind := _kind(program.rpartition("/")[2])):
-            yield kind, f"program {program}"
+            yield kind, f"program {printable(program)}"
 
 
 def _telling_words(arguments: tuple[str, ...]) -> Iterator[str]:
