@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PASSED_ON = (
@@ -49,7 +49,7 @@ control_path_dir = {directory}/ssh
 [ssh_connection]
 control_path = %(directory)s/%%C
 control_path_dir = {directory}/ssh
-ssh_args = -o BatchMode=yes -o StrictHostKeyChecking=yes -o ControlMaster=auto -o ControlPersist=60s
+ssh_args = -o StrictHostKeyChecking=yes -o ControlMaster=auto -o ControlPersist=60s
 """
 
 
@@ -95,11 +95,11 @@ def child_environment(
 
 def _close_connections(folder: Path) -> None:
     for socket in folder.iterdir() if folder.is_dir() else ():
-        subprocess.run(
-            ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "closing"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=CLOSING_TIMEOUT_S,
-            check=False,
-        )
+        with suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(
+                ["ssh", "-F", "none", "-o", f"ControlPath={socket}", "-O", "exit", "closing"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=CLOSING_TIMEOUT_S,
+                check=False,
+            )

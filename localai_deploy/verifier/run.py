@@ -18,7 +18,7 @@ from localai_deploy.verifier.private_directory import child_environment, private
 from localai_deploy.verifier.report import CheckResult, Outcome, Report
 
 CHECKS = Path(__file__).with_name("checks")
-TIMEOUT_S = 3600.0
+TIMEOUT_PER_HOST_S = 3600.0
 PYTEST_JUDGED = {0, 1}
 _LOG_TAIL_LINES = 12
 
@@ -30,22 +30,24 @@ def run_checks(
     environment: Mapping[str, str] | None = None,
     on_result: Callable[[CheckResult], None],
     on_progress: Callable[[CheckProgress], None] | None = None,
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float | None = None,
 ) -> Report:
     """Verify ``hosts`` of the inventory that all ``inventories`` make together, later ones winning.
 
     The hosts' variable ``localai_expected`` says what is expected. A check that ends without a result,
-    by a crash or because ``timeout_s`` is over, is a failure; so is a host without any check.
+    by a crash or because the time is over, is a failure; so is a host without any check.
 
     :param environment: variables for the checks' process besides those on the allow-list.
     :param on_result: called for every result as it comes.
     :param on_progress: called when a check begins, and while it reads a large file.
+    :param timeout_s: for all hosts together; None: an hour for each.
     """
+    limit_s = TIMEOUT_PER_HOST_S * len(hosts) if timeout_s is None else timeout_s
     ledger = Ledger(tuple(hosts), on_result, on_progress or (lambda _: None))
     if hosts:
         with private_directory() as directory:
             variables = child_environment(directory, inventories, environment or {})
-            reason = _run(ledger, directory, variables, time.monotonic() + timeout_s)
+            reason = _run(ledger, directory, variables, time.monotonic() + limit_s)
         ledger.close(reason)
     return Report(tuple(ledger.results), tuple(hosts))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ _HINTS = {
     "not in the sudoers file": "the user may not become root",
     "python3: not found": "python3 is not installed there",
 }
-_ANSIBLE_MESSAGE = re.compile(r'"msg": "((?:[^"\\]|\\.)*)"')
+_PRINTED = re.compile(r"""_stdout=(b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*")""")
 
 
 class ProbeFailed(Exception):  # noqa: N818 - reads as what happened
@@ -154,8 +155,15 @@ def explain(text: str) -> str:
 
 def ansible_reason(text: str) -> str:
     """The message within what testinfra says about a failed ``ansible``; the rest is the command."""
-    found = _ANSIBLE_MESSAGE.search(text.replace("\\n", "\n").replace("\\\\", "\\"))
-    return found.group(1).replace("\\n", "\n") if found else "ansible gave no reason"
+    stdout = _PRINTED.search(text)
+    if stdout is None:
+        return "ansible gave no reason"
+    printed: str = ast.literal_eval(stdout.group(1)).decode("utf-8", "replace")
+    _, mark, result = printed.partition(" => ")
+    try:
+        return str(json.loads(result)["msg"]) if mark else printed
+    except (ValueError, KeyError):
+        return printed
 
 
 def inventory_reason(text: str) -> str:

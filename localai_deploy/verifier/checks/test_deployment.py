@@ -14,7 +14,7 @@ from localai_deploy.verifier.evidence import HostState, ProcessState, UnitState
 from localai_deploy.verifier.expectations import Expected
 
 MOST_RESTARTS = 3
-MOST_EXPOSURE = 3.0
+MOST_EXPOSURE = 1.5
 CREDENTIAL_FOLDER = "/run/credentials/"
 
 

@@ -89,11 +89,7 @@ def key_exposures(state: HostState) -> Iterator[str]:
 @check("key-required", "only the listed paths answer without the key")
 def test_key_required(endpoint: EndpointAnswers, expected: Expected, evidence: Evidence) -> None:
     reachable(endpoint)
-    evidence.update(
-        open=sorted(path for path, status in endpoint.without_key.items() if is_open(status)),
-        refused=sorted(path for path, status in endpoint.without_key.items() if status in REFUSALS),
-        absent=sorted(path for path, status in endpoint.without_key.items() if status == ABSENT),
-    )
+    evidence.update(access_overview(endpoint.without_key, listed_questions(expected)))
     if not endpoint.has_key:
         fail(f"no key can be read from {paths.API_KEY_FILE}, so nothing shows that one is asked for")
     expect_none(
@@ -105,9 +101,23 @@ def test_key_required(endpoint: EndpointAnswers, expected: Expected, evidence: E
     )
 
 
+def access_overview(answers: Mapping[str, int], listed: set[str]) -> dict[str, list[str]]:
+    """Questions by what became of them; a listed path that leads nowhere is open all the same."""
+    found: dict[str, list[str]] = {"open": [], "refused": [], "absent": []}
+    for question, status in sorted(answers.items()):
+        absent = status == ABSENT and question not in listed
+        found["refused" if status in REFUSALS else "absent" if absent else "open"].append(question)
+    return found
+
+
+def listed_questions(expected: Expected) -> set[str]:
+    """The paths that the record lists as open."""
+    return {f"GET {path}" for path in expected.open_paths}
+
+
 def access_problems(how: str, answers: Mapping[str, int], expected: Expected) -> Iterator[str]:
     """Paths that answer but must not, and listed ones that do not."""
-    listed = {f"GET {path}" for path in expected.open_paths}
+    listed = listed_questions(expected)
     for question in map(name_of, MUST_REFUSE):
         status = answers.get(question, NO_ANSWER)
         if status != REFUSED:

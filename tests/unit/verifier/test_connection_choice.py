@@ -60,14 +60,30 @@ def test_explain(said: str, explained: str) -> None:
     assert explain(said) == explained
 
 
-def test_the_reason_of_ansible_without_its_command() -> None:
+@pytest.mark.parametrize(
+    ("printed", "reason"),
+    [
+        (
+            b'alpha | UNREACHABLE! => {\n "changed": false,\n "msg": "No route to host"\n}\n',
+            "No route to host",
+        ),
+        (
+            b'x\n\nalpha | UNREACHABLE! => {"msg": "@@@\\nit\'s a \\"changed\\" key\\r\\n"}',
+            'it\'s a "changed" key',
+        ),
+        (b"alpha | UNREACHABLE! => {broken\nlast line", "last line"),
+        (b"ERROR! no such module", "ERROR! no such module"),
+    ],
+)
+def test_the_reason_of_ansible_without_its_command(printed: bytes, reason: str) -> None:
     said = (
         "Unexpected exit code 4 for CommandResult(backend=<x>, exit_status=4, "
-        "command=b'ansible --tree /tmp/x -m shell --args SECRET', "
-        '_stdout=b\'alpha | UNREACHABLE! => {\\n    "changed": false,\\n    "msg": '
-        '"Task failed: ssh: connect to host 192.0.2.1 port 22: No route to host",\\n\')'
+        f"command=b'ansible --tree /tmp/x -m shell --args SECRET', _stdout={printed!r}, _stderr=b'')"
     )
-    assert ansible_reason(said) == "Task failed: ssh: connect to host 192.0.2.1 port 22: No route to host"
+    assert explain(ansible_reason(said)) == reason
+
+
+def test_no_reason_of_ansible() -> None:
     assert ansible_reason("no message") == "ansible gave no reason"
 
 
