@@ -136,10 +136,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "iommu-off": Explanation(
         title="The node's IOMMU is off",
-        cause=(
-            "It is off in the firmware, or an Intel kernel before 6.8 runs without "
-            "intel_iommu=on."
-        ),
+        cause=("It is off in the firmware, or an Intel kernel before 6.8 runs without intel_iommu=on."),
         detection="No IOMMU groups; the start task says that it is not present.",
         fix="Switch VT-d or AMD-Vi on in the firmware and add the kernel option, then reboot.",
     ),
@@ -189,15 +186,60 @@ EXPLANATIONS: dict[str, Explanation] = {
         title="The server's certificate is not trusted",
         cause="Proxmox signs with its own CA, which this machine does not know.",
         detection="TLS verification, before anything is sent.",
-        fix=(
-            "Give the cluster's CA (PROXMOX_CA_FILE) or pin the certificate "
-            "(PROXMOX_FINGERPRINT)."
-        ),
+        fix=("Give the cluster's CA (PROXMOX_CA_FILE) or pin the certificate (PROXMOX_FINGERPRINT)."),
     ),
     "tls-fingerprint-mismatch": Explanation(
         title="The server's certificate is not the pinned one",
         cause="It was renewed, or somebody is in between.",
         detection="TLS verification, before anything is sent.",
         fix="Compare on the node itself, then pin the new one.",
+    ),
+    "vm-name-invalid": Explanation(
+        title="A VM cannot have this name",
+        cause="The name becomes the guest's host name.",
+        detection="Before anything is asked of the node.",
+        fix="Small letters, digits and '-', at most 63.",
+    ),
+    "vm-name-twice": Explanation(
+        title="Several of our VMs carry one name",
+        cause="Somebody changed a description by hand.",
+        detection="The blocks in the descriptions of the pool's VMs.",
+        fix="Remove the block from the description of all but one.",
+    ),
+    "vm-not-ours": Explanation(
+        title="The VM is not ours",
+        cause="Pool, tag, VM id or SMBIOS UUID do not match: a clone, a restored backup, or taken over by hand.",
+        detection="Read again right before a change that cannot be undone.",
+        fix="Nothing is done to it. Remove it on the Proxmox pages if it is to go.",
+    ),
+    "guest-address-invalid": Explanation(
+        title="The guest's static address cannot be used",
+        cause="It has no prefix, or the gateway lies outside its network.",
+        detection="Before anything is asked of the node, which would accept it.",
+        fix="Write ADDRESS/PREFIX and a gateway inside that network.",
+    ),
+    "ssh-key-missing": Explanation(
+        title="No public SSH key is known for the guest",
+        cause="The guest lets its user in by key only.",
+        detection="Neither the inventory nor ~/.ssh has one.",
+        fix="Make one with ssh-keygen -t ed25519.",
+    ),
+    "ssh-key-invalid": Explanation(
+        title="That is no public SSH key",
+        cause="A private key or another file was given.",
+        detection="Its first characters.",
+        fix="Give the .pub file.",
+    ),
+    "pve-content-missing": Explanation(
+        title="A storage does not take the content that is needed",
+        cause="Images need content `import`, seeds content `iso`; storages take them only when told to.",
+        detection="GET /nodes/NODE/storage.",
+        fix="pvesm set STORAGE --content … as the message shows.",
+    ),
+    "pve-readback-failed": Explanation(
+        title="What was made is not what was asked for",
+        cause="The node accepted the call and did something else, or somebody changed it at once.",
+        detection="Every create and change is read back and compared.",
+        fix="Look at the differences in the message, then run again.",
     ),
 }

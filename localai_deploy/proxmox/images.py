@@ -1,0 +1,106 @@
+"""Disk images and seed ISOs on a node's storages."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from localai_deploy.errors import LocalaiError
+from localai_deploy.proxmox.client import PveClient
+from localai_deploy.proxmox.tasks import TaskWaiter
+
+DOWNLOAD_TIMEOUT_S = 3600
+UPLOAD_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class CloudImage:
+    """A distribution's cloud image, pinned.
+
+    :param file_name: name on the storage; ends in ``.qcow2`` or ``.raw``.
+    :param checksum: hex digest in ``algorithm`` (``sha256``, ``sha512``).
+    """
+
+    url: str
+    file_name: str
+    checksum: str
+    algorithm: str = "sha512"
+
+
+class ImageStore:
+    """Images of one node."""
+
+    def __init__(self, client: PveClient, waiter: TaskWaiter) -> None:
+        self._client = client
+        self._waiter = waiter
+
+    def contents(self, storage: str) -> frozenset[str]:
+        """What the storage is set up to hold (``import``, ``iso``, ``images``, …)."""
+        for entry in self._client.get(f"nodes/{self._client.node}/storage"):
+            if entry["storage"] == storage:
+                return frozenset(str(entry.get("content", "")).split(","))
+        raise LocalaiError(
+            "pve-storage-missing",
+            f"node {self._client.node} has no storage {storage!r} that this token may see",
+            hint="pvesm status on the node lists its storages",
+        )
+
+    def volumes(self, storage: str, content: str) -> dict[str, dict[str, Any]]:
+        """Volume id → entry of one kind of content."""
+        path = f"nodes/{self._client.node}/storage/{storage}/content"
+        return {str(entry["volid"]): entry for entry in self._client.get(path, content=content)}
+
+    def ensure_image(self, storage: str, image: CloudImage) -> str:
+        """Have the image on the storage; the node itself downloads and checks it.
+
+        With the same checksum an existing file is accepted by the node without a download, and one
+        with another checksum is refused, so this is safe to repeat.
+
+        :returns: its volume id.
+        :raises LocalaiError: ``pve-content-missing``, ``pve-image-checksum``, ``pve-download-failed``.
+        """
+        self._require(storage, "import")
+        upid = self._client.post(
+            f"nodes/{self._client.node}/storage/{storage}/download-url",
+            content="import",
+            url=image.url,
+            filename=image.file_name,
+            checksum=image.checksum,
+            checksum_algorithm=image.algorithm,
+        )
+        self._waiter.wait(str(upid), DOWNLOAD_TIMEOUT_S)
+        volume = f"{storage}:import/{image.file_name}"
+        if volume not in self.volumes(storage, "import"):
+            raise LocalaiError("pve-readback-failed", f"image {volume} is not there after its download")
+        return volume
+
+    def upload_seed(self, storage: str, file_name: str, content: bytes) -> str:
+        """Upload a seed ISO; one of the same name is replaced."""
+        self._require(storage, "iso")
+        file = io.BytesIO(content)
+        file.name = file_name
+        upid = self._client.post(
+            f"nodes/{self._client.node}/storage/{storage}/upload", content="iso", filename=file
+        )
+        self._waiter.wait(str(upid), UPLOAD_TIMEOUT_S)
+        volume = f"{storage}:iso/{file_name}"
+        if volume not in self.volumes(storage, "iso"):
+            raise LocalaiError("pve-readback-failed", f"seed {volume} is not there after its upload")
+        return volume
+
+    def remove(self, storage: str, volume: str) -> None:
+        """Delete a volume."""
+        upid = self._client.delete(f"nodes/{self._client.node}/storage/{storage}/content/{volume}")
+        if upid:
+            self._waiter.wait(str(upid), UPLOAD_TIMEOUT_S)
+
+    def _require(self, storage: str, content: str) -> None:
+        held = self.contents(storage)
+        if content not in held:
+            raise LocalaiError(
+                "pve-content-missing",
+                f"storage {storage} of node {self._client.node} does not take content {content!r}",
+                why=f"it takes {', '.join(sorted(held))}",
+                hint=f"on the node: pvesm set {storage} --content {','.join(sorted({*held, content}))}",
+            )
