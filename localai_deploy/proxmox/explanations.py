@@ -208,7 +208,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "vm-not-ours": Explanation(
         title="The VM is not ours",
-        cause="Pool, tag, VM id or SMBIOS UUID do not match: a clone, a restored backup, or taken over by hand.",
+        cause="Pool, tag, VM id or SMBIOS UUID do not match: a clone or a restored backup.",
         detection="Read again right before a change that cannot be undone.",
         fix="Nothing is done to it. Remove it on the Proxmox pages if it is to go.",
     ),

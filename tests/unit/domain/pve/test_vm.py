@@ -132,14 +132,14 @@ def test_bad_public_keys(keys: list[str]) -> None:
 
 
 TOOL_ON_9 = {
-    "/pool/localai": {
-        name: 1
-        for name in (
+    "/pool/localai": dict.fromkeys(
+        (
             *("VM.Allocate", "VM.Audit", "VM.PowerMgmt", "VM.Config.CDROM", "VM.Config.CPU"),
             *("VM.Config.Disk", "VM.Config.HWType", "VM.Config.Memory", "VM.Config.Network"),
             *("VM.Config.Options", "VM.GuestAgent.Audit", "VM.GuestAgent.FileRead", "Pool.Audit"),
-        )
-    },
+        ),
+        1,
+    ),
     "/storage/local-lvm": {"Datastore.AllocateSpace": 1},
     "/storage/local": {"Datastore.Audit": 1, "Datastore.AllocateTemplate": 1},
     "/nodes/pve1": {"Sys.AccessNetwork": 1, "Sys.Audit": 1},
