@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from localai_deploy.domain.connection import Connection, parse_destination
+from localai_deploy.domain.connection import Connection, check_host_name, parse_destination
 from localai_deploy.domain.settings import (
     BY_NAME,
     PREFIX,
@@ -116,6 +116,7 @@ def _from_inventory(
     found = []
     for entry in _read(names, inventory, vault_password_file):
         name, raw = str(entry["name"]), entry["variables"]
+        check_host_name(name)
         variables = {
             key: Sourced(value, find_source(inventory, name, entry["groups"], key))
             for key, value in raw.items()
@@ -128,7 +129,10 @@ def _from_inventory(
 
 
 def _read(names: Sequence[str], inventory: Path, vault_password_file: Path | None) -> list[Mapping[str, Any]]:
-    """Ansible's own reader, in a process of its own: its settings and secrets are global to a process."""
+    """Ansible's own reader, in a process of its own: its settings and secrets are global to a process.
+
+    A file that cannot be read is an error; Ansible itself would go on without its hosts.
+    """
     if not inventory.exists():
         raise InputError("inventory-unreadable", f"inventory {inventory} does not exist")
     question = {
@@ -143,6 +147,7 @@ def _read(names: Sequence[str], inventory: Path, vault_password_file: Path | Non
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"},
     )
     try:
         answer = json.loads(done.stdout)
@@ -191,8 +196,23 @@ def _connection(name: str, raw: Mapping[str, Any]) -> tuple[Connection, Secrets]
         kind="ssh",
         destination=str(raw.get("ansible_host") or name),
         user=str(raw.get("ansible_user") or ""),
-        port=int(raw.get("ansible_port") or 0),
+        port=_port(name, raw.get("ansible_port") or 0),
         private_key_file=str(raw.get("ansible_ssh_private_key_file") or ""),
-        ssh_args=tuple(shlex.split(str(raw.get("ansible_ssh_common_args") or ""))),
+        ssh_args=_words(name, "ansible_ssh_common_args", raw),
     )
     return connection, Secrets(str(password))
+
+
+def _port(name: str, value: object) -> int:
+    if not str(value).isdecimal():
+        raise InputError("setting-invalid", f"ansible_port of {name} is {value!r}", why="expected a number")
+    return int(str(value))
+
+
+def _words(name: str, variable: str, raw: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(str(raw.get(variable) or "")))
+    except ValueError as error:
+        raise InputError(
+            "setting-invalid", f"{variable} of {name} is {raw[variable]!r}", why=str(error)
+        ) from error

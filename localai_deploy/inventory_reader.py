@@ -9,7 +9,25 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.template import Templar
+
+CONNECTION_VARIABLES = frozenset(
+    {
+        "ansible_become_pass",
+        "ansible_become_password",
+        "ansible_connection",
+        "ansible_host",
+        "ansible_port",
+        "ansible_ssh_common_args",
+        "ansible_ssh_private_key_file",
+        "ansible_user",
+    }
+)
+"""What of Ansible's own variables says how a host is reached."""
 
 
 def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,15 +52,29 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
             {
                 "name": host.name,
                 "groups": [group.name for group in sorted(host.get_groups(), key=lambda g: -g.depth)],
-                "variables": _plain(_interesting(variables.get_vars(host=host, include_hostvars=False))),
+                "variables": _plain(_rendered(loader, variables.get_vars(host=host, include_hostvars=False))),
             }
             for host in hosts
         ],
     }
 
 
-def _interesting(variables: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in variables.items() if key.startswith(("localai_", "ansible_"))}
+def _rendered(loader: DataLoader, variables: dict[str, Any]) -> dict[str, Any]:
+    """Our variables and those of the connection, with their Jinja resolved as Ansible would."""
+    from ansible.template import Templar
+
+    templar = Templar(loader=loader, variables=variables)
+    wanted = (key for key in variables if key.startswith("localai_") or key in CONNECTION_VARIABLES)
+    return {key: _resolved(templar, key, variables[key]) for key in wanted}
+
+
+def _resolved(templar: Templar, name: str, value: object) -> object:
+    from ansible.errors import AnsibleError
+
+    try:
+        return cast("object", templar.template(value))
+    except AnsibleError as error:
+        raise AnsibleError(f"{name}: {error.message}") from error
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - YAML of any shape

@@ -11,6 +11,7 @@ import click
 
 from localai_deploy.cli.options import confirm, host_options, hosts_from, yes_option
 from localai_deploy.cli.progress import StepProgress, say
+from localai_deploy.domain.reference import parse_model_reference
 from localai_deploy.domain.units import format_bytes
 from localai_deploy.errors import ExitCode
 from localai_deploy.targets.base import Target
@@ -84,6 +85,7 @@ def rm(host: str, name: str, **options: Any) -> None:  # noqa: ANN401
 def pull(host: str, reference: str, **options: Any) -> None:  # noqa: ANN401
     """Pull REF into HOST's store, beside what is served."""
     trust = options.pop("trust_first_download")
+    parse_model_reference(reference)
     with _deployed(host, options) as planned:
         wanted = store.resolve_for(planned, reference, trust_first_download=trust)
         size = format_bytes(wanted.size_bytes) if wanted.size_bytes else "unknown size"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +13,7 @@ ConnectionKind = Literal["ssh", "local"]
 
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
-_IPV6 = re.compile(r"[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?")
+_IPV6 = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
 
@@ -40,8 +41,7 @@ class Connection:
     become_password_needed: bool = False
 
     def __post_init__(self) -> None:
-        if not (_NAME.fullmatch(self.destination) or _IPV6.fullmatch(self.destination)):
-            raise _invalid(self.destination, "a host is letters, digits and . _ -, or an IPv6 address")
+        check_host_name(self.destination)
         if self.user and not _USER.fullmatch(self.user):
             raise _invalid(f"{self.user}@{self.destination}", "the user is letters, digits and . _ + -")
         if not 0 <= self.port <= 65535:
@@ -60,6 +60,15 @@ class Connection:
         return f"{self.user}@{self.destination}" if self.user else self.destination
 
 
+def check_host_name(text: str) -> None:
+    """Accept what is safe as a host's name everywhere: on a command line, in a path, in a pattern.
+
+    :raises InputError: ``host-name-invalid``.
+    """
+    if not (_NAME.fullmatch(text) or _IPV6.fullmatch(text)):
+        raise _invalid(text, "a host is letters, digits and . _ -, or an IPv6 address")
+
+
 def parse_destination(text: str) -> Connection:
     """Read ``HOST`` or ``USER@HOST``; ``localhost`` alone is this machine, without SSH.
 
@@ -71,6 +80,13 @@ def parse_destination(text: str) -> Connection:
     if at and not user:
         raise _invalid(text, "the user before '@' is empty")
     return Connection(kind="ssh", destination=host.removeprefix("[").removesuffix("]"), user=user)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return bool(_IPV6.fullmatch(text) and ipaddress.IPv6Address(text))
+    except ValueError:
+        return False
 
 
 def _invalid(text: str, why: str) -> InputError:

@@ -141,3 +141,54 @@ def test_no_host_at_all() -> None:
     with pytest.raises(InputError) as caught:
         load_hosts([], None, NO_FLAGS)
     assert caught.value.error_id == "host-missing"
+
+
+def one_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "hosts.yml"
+    path.write_text(text)
+    return path
+
+
+def test_jinja_is_resolved_as_ansible_would(tmp_path: Path) -> None:
+    inventory = one_file(
+        tmp_path,
+        "inference:\n  hosts:\n    nas:\n"
+        '      ansible_become_password: "{{ vault_password }}"\n      vault_password: hush\n'
+        '      localai_port: "{{ base + 1 }}"\n      base: 8000\n'
+        '      unrelated: "{{ nowhere }}"\n',
+    )
+    (host,) = load_hosts([], inventory, NO_FLAGS)
+    assert host.secrets.become_password == "hush"
+    assert host.settings["localai_port"] == Sourced(8001, "hosts.yml:6")
+
+
+def test_jinja_that_cannot_be_resolved_is_named(tmp_path: Path) -> None:
+    inventory = one_file(tmp_path, 'inference: {hosts: {nas: {localai_port: "{{ nowhere }}"}}}\n')
+    with pytest.raises(InputError, match=r"localai_port: 'nowhere' is undefined") as caught:
+        load_hosts([], inventory, NO_FLAGS)
+    assert caught.value.error_id == "inventory-unreadable"
+
+
+def test_one_broken_file_is_not_passed_over(inventory: Path) -> None:
+    (inventory / "more.yml").write_text("inference:\n  hosts: [den\n")
+    with pytest.raises(InputError, match=r"more\.yml:3") as caught:
+        load_hosts([], inventory, NO_FLAGS)
+    assert caught.value.error_id == "inventory-unreadable"
+
+
+@pytest.mark.parametrize("name", ["box;id", "../../box", "$(id)", "a b", "-x"])
+def test_a_name_is_safe_wherever_it_goes(tmp_path: Path, name: str) -> None:
+    inventory = one_file(tmp_path, f"inference: {{hosts: {{'{name}': {{ansible_host: box}}}}}}\n")
+    with pytest.raises(InputError) as caught:
+        load_hosts([], inventory, NO_FLAGS)
+    assert caught.value.error_id == "host-name-invalid"
+
+
+@pytest.mark.parametrize(
+    "variable", ["ansible_port: ssh", "ansible_port: -1", 'ansible_ssh_common_args: "-o \'x"']
+)
+def test_a_connection_variable_that_is_wrong(tmp_path: Path, variable: str) -> None:
+    inventory = one_file(tmp_path, f"inference:\n  hosts:\n    nas:\n      {variable}\n")
+    with pytest.raises(InputError, match=r"ansible_\w+ of nas") as caught:
+        load_hosts([], inventory, NO_FLAGS)
+    assert caught.value.error_id == "setting-invalid"

@@ -1,0 +1,104 @@
+"""The product's command as a user runs it: a process of its own, a home of its own, no terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_DEADLINE_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended; its output as text."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def data(self) -> Any:
+        """What ``-o json`` printed."""
+        return json.loads(self.stdout)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error that ``-o json`` printed."""
+        return dict(self.data["error"])
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody with an empty home; ``environment`` adds to what they have."""
+
+    home: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def state(self) -> Path:
+        """Where the product keeps journal and run logs."""
+        return self.home / ".local" / "state" / "localai-deploy"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The product's own file of host keys."""
+        return self.home / ".config" / "localai-deploy" / "known_hosts"
+
+    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+        """Start ``localai-deploy WORDS``; its standard input is empty and no terminal is there."""
+        return subprocess.Popen(
+            [str(Path(sys.executable).with_name("localai-deploy")), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**self._environment(), **environment},
+        )
+
+    def run(self, *words: str, **environment: str) -> Ended:
+        """Run ``localai-deploy WORDS`` to its end, which a hang does not reach."""
+        process = self.start(*words, **environment)
+        try:
+            stdout, stderr = process.communicate(timeout=_DEADLINE_S)
+        finally:
+            process.kill()
+        return Ended(process.returncode, stdout, stderr)
+
+    def refused(self, code: int, error_id: str, *words: str, **environment: str) -> Ended:
+        """Run a command that must be refused, once for a person and once for a program.
+
+        :returns: what the person saw.
+        """
+        seen = self.run(*words, **environment)
+        assert f"[{error_id}]" in seen.stderr, seen
+        told = self.run(*words, "-o", "json", **environment)
+        assert (told.error["id"], told.error["exit_code"]) == (error_id, code), told
+        assert (seen.code, told.code) == (code, code), (seen, told)
+        assert "Traceback" not in seen.stderr + seen.stdout + told.stderr + told.stdout
+        return seen
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), "/usr/sbin:/usr/bin:/sbin:/bin")),
+            **{name: os.environ[name] for name in ("PYTHONPATH", "LOGNAME", "USER") if name in os.environ},
+            **self.environment,
+        }
+
+
+def write_inventory(directory: Path, hosts: Mapping[str, Mapping[str, Any]]) -> Path:
+    """An inventory of these hosts, in the group that the product looks for."""
+    directory.mkdir(parents=True, exist_ok=True)
+    data = {"inference": {"hosts": {name: dict(variables) for name, variables in hosts.items()}}}
+    (directory / "hosts.yml").write_text(yaml.safe_dump(data, sort_keys=False))
+    return directory
