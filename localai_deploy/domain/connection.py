@@ -65,7 +65,7 @@ def check_host_name(text: str) -> None:
 
     :raises InputError: ``host-name-invalid``.
     """
-    if not (_NAME.fullmatch(text) or _IPV6.fullmatch(text)):
+    if not (_NAME.fullmatch(text) or _is_ipv6(text)):
         raise _invalid(text, "a host is letters, digits and . _ -, or an IPv6 address")
 
 

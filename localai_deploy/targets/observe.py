@@ -24,4 +24,5 @@ def observe(executor: Executor) -> HostFacts:
         if error.error_id != "sudo-missing":
             raise
         done = executor.run(["sh", "-s"], stdin=script, timeout_s=OBSERVE_TIMEOUT_S)
-    return parse_facts(done.stdout.decode("utf-8", "replace"))
+    printed = done.stdout or done.stderr
+    return parse_facts(printed.decode("utf-8", "replace"))

@@ -1,0 +1,206 @@
+"""What may be a host, how ssh's complaints are told, and what Ansible is given."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from localai_deploy.domain.connection import Connection, parse_destination
+from localai_deploy.errors import InputError, LocalaiError
+from localai_deploy.targets import open_target
+from localai_deploy.targets.executor import Local, run_process
+from localai_deploy.targets.host_keys import parse_known_hosts
+from localai_deploy.targets.openssh import OpenSsh
+from localai_deploy.targets.ssh_failures import connection_error
+from localai_deploy.targets.ssh_host import SshHost
+
+HOSTILE = [
+    "",
+    " ",
+    "-oProxyCommand=id",
+    "--",
+    "-",
+    "a b",
+    "a;id",
+    "$(id)",
+    "`id`",
+    "a|b",
+    "a&b",
+    "a>b",
+    "a\nb",
+    "a\n",
+    "a'b",
+    'a"b',
+    "a\\b",
+    "a/b",
+    "a%b",
+    "ssh://a",
+    "user@-oProxyCommand=id",
+    "-l@host",
+    "@host",
+    "a@b@c",
+    "ho\u0441t",
+    "a\0b",
+    "*",
+    "~",
+    "a:22",
+    "${HOME}",
+    ".hidden",
+    "x" * 300,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text)[:20])
+def test_a_name_with_other_characters_is_refused(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_destination(text)
+    assert (caught.value.error_id, caught.value.exit_code) == ("host-name-invalid", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "user", "destination"),
+    [
+        ("box", "", "box"),
+        ("admin@box", "admin", "box"),
+        ("admin@192.0.2.10", "admin", "192.0.2.10"),
+        ("box.lan", "", "box.lan"),
+        ("first.last@my_box-1", "first.last", "my_box-1"),
+        ("root@2001:db8::1", "root", "2001:db8::1"),
+        ("root@[2001:db8::1]", "root", "2001:db8::1"),
+        ("fe80::1%eth0", "", "fe80::1%eth0"),
+        ("127.0.0.1", "", "127.0.0.1"),
+    ],
+)
+def test_destinations(text: str, user: str, destination: str) -> None:
+    connection = parse_destination(text)
+    assert (connection.kind, connection.user, connection.destination) == ("ssh", user, destination)
+
+
+def test_localhost_alone_needs_no_ssh() -> None:
+    assert parse_destination("localhost").kind == "local"
+    assert parse_destination("me@localhost").kind == "ssh"
+
+
+@pytest.mark.parametrize(
+    "values", [{"user": "-oX"}, {"user": "a b"}, {"port": -1}, {"port": 65536}, {"host_key": "SHA256:short"}]
+)
+def test_other_values_of_a_connection_are_checked_too(values: dict[str, str | int]) -> None:
+    with pytest.raises(InputError):
+        Connection(kind="ssh", destination="box", **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("stderr", "error_id", "why"),
+    [
+        ("ssh: Could not resolve hostname bx: Name or service not known\r\n", "host-unknown", "bx"),
+        ("ssh: connect to host box port 22: Connection refused\n", "host-unreachable", "refused"),
+        ("ssh: connect to host box port 22: Connection timed out\n", "host-unreachable", "timed out"),
+        ("ssh: connect to host box port 22: No route to host\n", "host-unreachable", "No route"),
+        ("kex_exchange_identification: Connection closed by remote host\n", "host-unreachable", "closed"),
+        ("Unable to negotiate with 1.2.3.4: no matching host key type\n", "host-unreachable", "negotiate"),
+        ("lee@box: Permission denied (publickey).\n", "ssh-auth-failed", "Permission denied"),
+        ("Received disconnect: Too many authentication failures\n", "ssh-auth-failed", "Too many"),
+        ("/x: line 1: Bad configuration option: foo\n/x: terminating, 1 bad\n", "ssh-config-invalid", "Bad"),
+        ("@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n", "host-key-changed", "CHANGED"),
+        ("No ED25519 host key is known for x\nHost key verification failed.\n", "host-key-unknown", "failed"),
+        (
+            "Host key verification failed.\nkex_exchange_identification: Connection closed by remote host\n",
+            "jump-host-key-unknown",
+            "Host key",
+        ),
+        ("", "host-unreachable", "nothing"),
+    ],
+)
+def test_what_ssh_says(stderr: str, error_id: str, why: str) -> None:
+    error = connection_error(stderr, "lee@box")
+    assert error.error_id == error_id
+    assert why in error.why
+    assert error.what == "no SSH connection to lee@box"
+    assert error.hint
+    assert error.exit_code == 3
+
+
+def test_known_hosts_lines() -> None:
+    text = (
+        "# comment\n\n@revoked a ssh-ed25519 AAAA\nbox ssh-ed25519 AAAAC3 comment\nshort\n|1|x|y ssh-rsa !!\n"
+    )
+    first, second = parse_known_hosts(text)
+    assert (first.host, first.key_type, first.key) == ("box", "ssh-ed25519", "AAAAC3")
+    assert second.fingerprint == ""
+
+
+def test_ansible_gets_the_same_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "50% of my config"))
+    connection = Connection(
+        kind="ssh",
+        destination="box",
+        user="lee",
+        port=2222,
+        private_key_file="/k",
+        ssh_args=("-o", "ProxyJump=b"),
+    )
+    target = open_target("inventory-name", connection)
+    try:
+        variables = target.inventory_variables()
+        words = shlex.split(variables.pop("ansible_ssh_common_args"))
+        kept = shlex.split(target.inventory_variables(shared=False)["ansible_ssh_common_args"])
+    finally:
+        target.close()
+    assert variables == {
+        "ansible_host": "box",
+        "ansible_user": "lee",
+        "ansible_port": 2222,
+        "ansible_ssh_private_key_file": "/k",
+    }
+    assert f'UserKnownHostsFile="{tmp_path}/50%% of my config/localai-deploy/known_hosts"' in words
+    assert "StrictHostKeyChecking=yes" in words
+    assert words[-2:] == ["-o", "ProxyJump=b"]
+    assert any(word.startswith("ControlPath=") for word in words)
+    assert not any(word.startswith("Control") for word in kept)
+
+
+def test_the_socket_path_is_short_wherever_temporary_files_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/" + "long/" * 40)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/" + "long/" * 40)
+    ssh = OpenSsh(Connection(kind="ssh", destination="box"))
+    (path,) = (word[12:] for word in ssh.sharing_options if word.startswith("ControlPath="))
+    ssh.close()
+    assert len(path) + 18 <= 107
+
+
+def test_this_machine_as_a_target() -> None:
+    target = open_target("here", Connection(kind="local"))
+    target.ensure()
+    assert target.inventory_variables()["ansible_connection"] == "local"
+    assert target.connect().run(["cat"], stdin=b"\0x").stdout == b"\0x"
+    assert target.observe().cpu_count >= 1
+    target.destroy()
+    target.close()
+
+
+def test_a_target_class_is_loaded_when_it_is_needed() -> None:
+    program = "import sys, localai_deploy.targets; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "localai_deploy.targets.base" in done.stdout
+    assert "openssh" not in done.stdout
+
+
+def test_a_process_that_does_not_end() -> None:
+    with pytest.raises(LocalaiError) as caught:
+        Local().run(["sleep", "20"], timeout_s=0.2)
+    assert caught.value.error_id == "command-timeout"
+
+
+def test_a_program_that_is_not_there() -> None:
+    with pytest.raises(LocalaiError) as caught:
+        run_process(["ssh-no-such"], timeout_s=1, display="box")
+    assert caught.value.error_id == "ssh-missing"
+
+
+def test_all_targets_are_of_the_same_form() -> None:
+    methods = {"connect", "observe", "hold", "inventory_variables", "ensure", "destroy", "close"}
+    assert methods <= set(dir(SshHost))
