@@ -32,6 +32,7 @@ _ONLY_ANSIBLE_KNOWS = {
     "ansible_ssh_user",
     "ansible_sudo_pass",
 }
+_UNSAFE = "__ansible_unsafe"
 _HINTS = {
     "a password is required": "sudo asks for a password: give ansible_become_password",
     "a terminal is required": "sudo asks for a password: give ansible_become_password",
@@ -81,7 +82,7 @@ class Target:
         """What the inventory expects of the host; ProbeFailed without, ExpectationsInvalid for others."""
         if VARIABLE not in self.variables:
             raise ProbeFailed(f"the inventory has no {VARIABLE} for {self.name}")
-        return Expected.from_data(self.variables[VARIABLE])
+        return Expected.from_data(without_marks(self.variables[VARIABLE]))
 
     def probe(self, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Evidence of the probe ``name``, gathered as root by one remote command.
@@ -107,6 +108,15 @@ def read_variables(host: Host, name: str) -> Mapping[str, Any]:
     if not any(name in members for members in variables["groups"].values()):
         raise ProbeFailed(f"{name} is not in the inventory")
     return variables
+
+
+def without_marks(value: Any) -> Any:  # noqa: ANN401 - a variable of any shape
+    """``value`` without the marks that ``ansible-inventory`` puts on text that is no template."""
+    if isinstance(value, Mapping):
+        if value.keys() == {_UNSAFE}:
+            return value[_UNSAFE]
+        return {name: without_marks(item) for name, item in value.items()}
+    return [without_marks(item) for item in value] if isinstance(value, list) else value
 
 
 def needs_ansible(variables: Mapping[str, Any]) -> bool:

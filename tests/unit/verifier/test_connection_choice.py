@@ -8,7 +8,13 @@ import pytest
 from verifier_doubles import EXPECTED, changed
 
 from localai_deploy.verifier.expectations import ExpectationsInvalid, Expected
-from localai_deploy.verifier.target import ansible_reason, explain, inventory_reason, needs_ansible
+from localai_deploy.verifier.target import (
+    ansible_reason,
+    explain,
+    inventory_reason,
+    needs_ansible,
+    without_marks,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +96,11 @@ def test_no_reason_of_ansible() -> None:
 def test_the_reason_of_ansible_inventory() -> None:
     said = "Unexpected exit code 1 for CommandResult(_stderr=b'[ERROR]: Failed to parse inventory: x\\nmore')"
     assert inventory_reason(said) == "Failed to parse inventory: x"
+
+
+def test_marks_are_taken_off() -> None:
+    marked = {"a": {"__ansible_unsafe": "{{ x }}"}, "b": [{"__ansible_unsafe": "y"}, 1], "c": {"d": None}}
+    assert without_marks(marked) == {"a": "{{ x }}", "b": ["y", 1], "c": {"d": None}}
 
 
 def test_expected() -> None:

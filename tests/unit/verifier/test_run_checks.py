@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from verifier_doubles import EXPECTED, changed
 
+from localai_deploy.provisioner.render import ProjectHost, render_project
 from localai_deploy.verifier import private_directory
 from localai_deploy.verifier import run as run_module
 from localai_deploy.verifier.report import CheckResult, Outcome, Report
@@ -115,6 +116,21 @@ def test_a_later_inventory_adds_to_the_first(tmp_path: Path) -> None:
     second = inventory(tmp_path, {"alpha": here()}, "second.json")
     report = verify(first, second)
     assert "deployment.json is not there" in report.results[0].detail
+
+
+def test_a_rendered_project_carries_the_expectations(tmp_path: Path) -> None:
+    """Text that looks like a template is marked in the project, and is plain text for the checks."""
+    alias = "{{ lookup('pipe', 'touch pwned') }}"
+    expected = changed(EXPECTED, "record/service/command", ["/bin/true", "--alias", alias])
+    connection = {"ansible_connection": "local"}
+    hosts = [ProjectHost("alpha", connection, {"localai_expected": expected})]
+    project = render_project(tmp_path / "project", hosts)
+    assert "!unsafe" in (project.inventory / "host_vars/alpha.yml").read_text()
+    secrets = tmp_path / "secrets.json"
+    secrets.write_text(json.dumps({"inference": {"hosts": {"alpha": {"model_store_token": "x"}}}}))
+    report = verify(project.inventory, secrets)
+    assert "deployment.json is not there" in report.results[0].detail
+    assert not Path("pwned").exists()
 
 
 def test_an_empty_list_of_hosts_is_no_pass(tmp_path: Path) -> None:
