@@ -33,7 +33,10 @@ _FAILURES = (
 )
 _HINTS = {
     "sudo-missing": "give the user sudo rights, or log in as root",
-    "sudo-password-needed": "add --ask-become-pass (-K), or a vaulted ansible_become_password",
+    "sudo-password-needed": (
+        "add --ask-become-pass (-K), or a vaulted ansible_become_password\n"
+        "(sudo says the same to a user without any rights: then give them, or log in as root)"
+    ),
     "sudo-password-wrong": "check the password that was given with -K or ansible_become_password",
 }
 

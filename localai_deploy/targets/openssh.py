@@ -81,6 +81,7 @@ class OpenSsh:
         self._connection = connection
         self._password = password
         self._directory = ""
+        self._is_logged_in = False
         self.display = connection.display
 
     @property
@@ -110,7 +111,7 @@ class OpenSsh:
         :raises LocalaiError: ``host-unknown``, ``host-unreachable``, ``host-key-unknown``,
             ``jump-host-key-unknown``, ``ssh-auth-failed``, ``ssh-missing``.
         """
-        if self._is_connected():
+        if self._is_logged_in:
             return
         command = self._ssh("-f", "-N")
         with tempfile.TemporaryFile() as stderr:
@@ -119,6 +120,7 @@ class OpenSsh:
             said = stderr.read().decode(errors="replace")
         if status != 0:
             raise connection_error(said, self.display)
+        self._is_logged_in = True
 
     def _log_in(self, command: Sequence[str], stderr: int) -> int:
         try:
@@ -158,6 +160,7 @@ class OpenSsh:
             environment=ssh_environment(),
         )
         if done.returncode == 255 and not self._is_connected():
+            self._is_logged_in = False
             raise connection_error(done.stderr.decode(errors="replace"), self.display)
         if sudo:
             raise_for_sudo(done.returncode, done.stderr, self.display)
@@ -175,9 +178,10 @@ class OpenSsh:
                 self._control("exit")
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = ""
+            self._is_logged_in = False
 
     def _is_connected(self) -> bool:
-        return bool(self._directory) and self._control("check").returncode == 0
+        return self._control("check").returncode == 0
 
     def _control(self, request: str) -> Completed:
         return run_process(
