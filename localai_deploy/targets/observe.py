@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.facts_parser import parse_facts
@@ -10,6 +10,7 @@ from localai_deploy.errors import LocalaiError
 from localai_deploy.targets.executor import Executor
 
 OBSERVE_TIMEOUT_S = 60
+_SCRIPT = Path(__file__).with_name("observe.sh")
 
 
 def observe(executor: Executor) -> HostFacts:
@@ -17,7 +18,7 @@ def observe(executor: Executor) -> HostFacts:
 
     :raises LocalaiError: ``host-*``, ``ssh-*``, ``sudo-password-needed``, ``sudo-password-wrong``.
     """
-    script = files("localai_deploy.targets").joinpath("observe.sh").read_bytes()
+    script = _SCRIPT.read_bytes()
     try:
         done = executor.run(["sh", "-s"], stdin=script, sudo=True, timeout_s=OBSERVE_TIMEOUT_S)
     except LocalaiError as error:

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,10 @@ PLAIN_SESSION = (
     *("-o", "VisualHostKey=no"),
 )
 """Nothing of the user's configuration that suits a terminal but not a program."""
+
+
+_PREFIX = "lad-"
+_ABANDONED_AFTER_S = 86_400
 
 
 def known_hosts_file() -> Path:
@@ -98,7 +103,9 @@ class OpenSsh:
     def sharing_options(self) -> list[str]:
         """Options that share the connection as long as this object is open."""
         if not self._directory:
-            self._directory = tempfile.mkdtemp(prefix="lad-", dir=_short_directory())
+            parent = _short_directory()
+            _remove_abandoned(Path(parent))
+            self._directory = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
         return [
             *("-o", "ControlMaster=auto"),
             *("-o", f"ControlPath={self._directory}/ssh"),
@@ -207,3 +214,11 @@ def _short_directory() -> str:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     usable = re.fullmatch(r"[A-Za-z0-9/._-]{1,60}", runtime) and os.access(runtime, os.W_OK)
     return runtime if usable else "/tmp"  # noqa: S108 - mkdtemp makes a private directory there
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove empty directories of runs that were killed: their sockets went with their connections."""
+    for path in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < time.time() - _ABANDONED_AFTER_S:
+                path.rmdir()
