@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 
+_MESSAGE_LINES = 8
+
+
 @dataclass(frozen=True, slots=True)
 class TaskStarted:
     """A task begins on some hosts."""
@@ -98,8 +101,11 @@ def _problem(result: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _message(result: Mapping[str, Any]) -> str:
-    parts = [str(result.get(key, "")).strip() for key in ("msg", "stderr", "module_stderr")]
-    return "\n".join(dict.fromkeys(part for part in parts if part))
+    """What Ansible and the command said; ssh's farewell of a terminal session is no news."""
+    parts = [str(result.get(key, "")).strip() for key in ("msg", "stderr", "module_stderr", "stdout")]
+    lines = [line for part in parts for line in part.splitlines()[-_MESSAGE_LINES:]]
+    told = dict.fromkeys(line.rstrip() for line in lines if not line.startswith("Shared connection to "))
+    return "\n".join(line for line in told if line)
 
 
 def _json(text: object) -> dict[str, Any]:

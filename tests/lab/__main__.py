@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.host import LabHost, find_host, known_names, remove_host, start_host
-from tests.lab.image import ensure_image, remove_unfinished
+from tests.lab.image import SUITES, ensure_image, remove_unfinished
 from tests.lab.layout import Lab, LabError, open_lab
 from tests.lab.mirror_daemon import https_url, mirror_client, mirror_urls, running_pid, serve, stop_mirror
 from tests.lab.network import remove_interfaces
@@ -31,7 +31,7 @@ def up(lab: Lab, arguments: argparse.Namespace) -> Any:
     if host is not None and not host.is_running():
         host.stop()
         host = None
-    return describe(host or start_host(lab, arguments.name, arguments.sudo))
+    return describe(host or start_host(lab, arguments.name, arguments.sudo, arguments.suite))
 
 
 def down(lab: Lab, arguments: argparse.Namespace) -> Any:
@@ -118,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(action=action)
         if action is up:
             command.add_argument("--sudo", choices=("nopasswd", "password", "none"), default="nopasswd")
+            command.add_argument("--suite", choices=SUITES, default=SUITES[0])
     return parser
 
 

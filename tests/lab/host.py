@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.lab.container import Container, Overlay, copy_tree, unmount
-from tests.lab.image import ADMIN, ensure_image
+from tests.lab.image import ADMIN, SUITES, ensure_image
 from tests.lab.layout import Lab, LabError
 from tests.lab.mirror_daemon import ensure_mirror
 from tests.lab.mirror_files import apt_sources
@@ -169,7 +169,7 @@ class LabHost:
         (self.directory / "host.json").write_text(json.dumps(record, indent=1))
 
 
-def start_host(lab: Lab, name: str, sudo: Sudo = "nopasswd") -> LabHost:
+def start_host(lab: Lab, name: str, sudo: Sudo = "nopasswd", suite: str = SUITES[0]) -> LabHost:
     """A new host that the admin can log in to; one of that name must not be there.
 
     :raises LabError: bad or taken name, missing packages, or it does not come up (then nothing is left).
@@ -178,24 +178,24 @@ def start_host(lab: Lab, name: str, sudo: Sudo = "nopasswd") -> LabHost:
         raise LabError(f"{name!r} is not a host name (lower-case letters, digits, -; at most 31)")
     if reason := reason_to_skip_hosts():
         raise LabError(reason)
-    image = ensure_image(lab)
+    image = ensure_image(lab, suite)
     mirror_url = ensure_mirror(lab)
     try:
         (lab.hosts / name).mkdir(parents=True)
     except FileExistsError:
         raise LabError(f"host {name} is there already: 'python -m tests.lab down {name}' first") from None
     try:
-        return _start(lab, name, image, mirror_url, sudo)
+        return _start(lab, name, image, apt_sources(mirror_url, suite, _KEYRING), sudo)
     except BaseException:
         remove_host(lab, name)
         raise
 
 
-def _start(lab: Lab, name: str, image: Path, mirror_url: str, sudo: Sudo) -> LabHost:
+def _start(lab: Lab, name: str, image: Path, sources: str, sudo: Sudo) -> LabHost:
     network = create_network(lab, name)
     host = LabHost(lab, name, network, image, sudo, fingerprint="", host_key="")
     host.overlay.mount()
-    Seed(lab, name, network, apt_sources(mirror_url, "trixie", _KEYRING), sudo).plant(host.rootfs)
+    Seed(lab, name, network, sources, sudo).plant(host.rootfs)
     copy_tree(host.upper, host.directory / "snapshots" / PRISTINE)
     host = _with_key(host)
     host.save()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.lab.layout import Lab
 
 ADMIN = "admin"
+SUITES = ("trixie", "bookworm")
+"""Debian releases that hosts can have; the first one is the default."""
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _PACKAGES = (
@@ -59,9 +61,9 @@ class ImageRecipe:
         return f"{self.suite}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def ensure_image(lab: Lab) -> Path:
+def ensure_image(lab: Lab, suite: str = SUITES[0]) -> Path:
     """The root file system of the current recipe; built when it is missing (about a minute)."""
-    recipe = ImageRecipe(apt_settings=apt_date_settings())
+    recipe = ImageRecipe(suite, apt_settings=apt_date_settings())
     image = lab.images / recipe.digest
     with lab.lock("image"):
         if not image.is_dir():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """State of a service unit and its server. Standard library only; changes nothing.
 
-``look``  prints {load_state, active_state, needs_reload, ready, stale: files newer than the process}
+``look``  prints {load_state, active_state, needs_reload, restarts, ready, stale: files newer than the process}
 ``wait``  prints {state: loading|ready|dead, ...}; when dead, an error object with the journal's end, exit 3
 """
 
@@ -43,11 +43,12 @@ def look(unit: str, port: int, url: str, files: list[Path]) -> dict[str, Any]:
     properties = unit_properties(unit)
     pid = int(properties.get("MainPID") or 0)
     started = _started(properties)
-    stale = [str(path) for path in files if pid and path.exists() and path.stat().st_ctime > started]
+    stale = [str(path) for path in files if pid and changed_at(path) > started]
     return {
         "load_state": properties.get("LoadState", ""),
         "active_state": properties.get("ActiveState", ""),
         "needs_reload": properties.get("NeedDaemonReload") == "yes",
+        "restarts": int(properties.get("NRestarts") or 0),
         "ready": bool(pid) and listens(pid, port) and answers(url),
         "stale": stale,
     }
@@ -59,12 +60,18 @@ def _started(properties: dict[str, str]) -> float:
     return time.time() - (time.clock_gettime(time.CLOCK_MONOTONIC) - monotonic_us / 1e6)
 
 
-def wait(unit: str, port: int, url: str) -> dict[str, Any]:
-    """How far the server is."""
+def changed_at(path: Path) -> float:
+    """Unix time of the last change of a file, or of a directory and what lies directly in it; 0: absent."""
+    inside = path.iterdir() if path.is_dir() else ()
+    return max((one.lstat().st_ctime for one in (path, *inside) if one.exists()), default=0.0)
+
+
+def wait(unit: str, port: int, url: str, restarts: int) -> dict[str, Any]:
+    """How far the server is; dead when systemd had to restart it more than ``restarts`` times."""
     properties = unit_properties(unit)
     pid = int(properties.get("MainPID") or 0)
     starting = properties.get("ActiveState") == "activating" and properties.get("SubState") == "start"
-    if not starting and (not pid or properties.get("NRestarts", "0") != "0"):
+    if not starting and (not pid or int(properties.get("NRestarts") or 0) > restarts):
         return died(unit, properties)
     ready = bool(pid) and listens(pid, port) and answers(url)
     return {"state": "ready" if ready else "loading"}
@@ -130,12 +137,13 @@ def main() -> int:
     parser.add_argument("--unit", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--url", required=True)
+    parser.add_argument("--restarts", type=int, default=0)
     parser.add_argument("files", nargs="*", type=Path)
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     if given.command == "look":
         answer = look(given.unit, given.port, given.url, given.files)
     else:
-        answer = wait(given.unit, given.port, given.url)
+        answer = wait(given.unit, given.port, given.url, given.restarts)
     print(json.dumps(answer))
     return 3 if "error_id" in answer else 0
 
