@@ -53,7 +53,10 @@ class Seen:
 
 
 class FaultServer:
-    """Serves ``content`` at every path; ``faults`` are used up one a request, then ``always`` holds."""
+    """Serves ``content`` at every path; ``faults`` are used up one a request, then ``always`` holds.
+
+    Setting ``release`` ends all stalls.
+    """
 
     def __init__(
         self, content: bytes, *, bytes_per_s: float = 0, tls: tuple[Path, Path] | None = None
@@ -65,7 +68,7 @@ class FaultServer:
         self.bytes_per_s = bytes_per_s
         self.seen: list[Seen] = []
         self.sent_bytes = 0
-        self.closing = threading.Event()
+        self.release = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         if tls:
@@ -80,7 +83,7 @@ class FaultServer:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self.closing.set()
+        self.release.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -186,14 +189,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.server_state.sent_bytes += len(piece)
         if fault.stall_after is not None:
             self.server_state.stalled()
-            self.server_state.closing.wait(fault.stall_s)
+            self.server_state.release.wait(fault.stall_s)
         elif fault.chunked and fault.cut_after is None:
             self.wfile.write(b"0\r\n\r\n")
 
     def _pace(self, fault: Fault, size: int) -> None:
         rate = self.server_state.bytes_per_s
         if fault.drip_bytes:
-            self.server_state.closing.wait(0.05)
+            self.server_state.release.wait(0.05)
         elif rate:
             time.sleep(size / rate)
 

@@ -227,6 +227,14 @@ def test_chunked_answer_cut_short(store, server):
     pulled(store, server, size_bytes=0)
 
 
+def test_endless_answer_is_left(store, server):
+    server.always = Fault(chunked=True, content=gguf(60 * MIB))
+    answer = store.refused(store.job(server.url(), CONTENT, attempts=1))
+    assert "more than" in answer["why"]
+    assert server.sent_bytes < 30 * MIB
+    assert store.names() == []
+
+
 def test_answer_without_length_or_hash_cannot_be_trusted(store, server):
     server.always = Fault(length=False)
     answer = store.refused(store.job(server.url(), None, attempts=2))

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -32,6 +33,12 @@ def store(tmp_path):
     return Store(tmp_path / "store")
 
 
+def seen(store):
+    """What a change of any file would alter."""
+    stats = {path.name: path.stat() for path in store.directory.iterdir()}
+    return {name: (stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats.items()}
+
+
 def test_record_says_where_the_file_came_from(store, server):
     store.pull(store.job(server.url(), CONTENT, revision="a" * 40))
     assert json.loads(store.record.read_text()) == {
@@ -47,11 +54,11 @@ def test_record_says_where_the_file_came_from(store, server):
 def test_second_pull_asks_nobody_and_reads_no_model(store, server):
     job = store.job(server.url(), CONTENT)
     store.pull(job)
-    before = store.final.stat()
+    before = seen(store)
     answer = store.pull(job)
     assert (answer["changed"], answer["state"]) == (False, "present")
     assert len(server.seen) == 1
-    assert store.final.stat() == before
+    assert seen(store) == before
 
 
 def test_file_without_record_is_hashed_and_recorded(store, server):
@@ -170,6 +177,16 @@ def test_trusted_first_download_is_recorded_and_demanded_later(store, server):
     assert HASH in answer["why"]
     server.always = Fault()
     assert store.pull(job)["sha256"] == HASH
+
+
+def test_trusted_file_that_was_published_but_not_recorded_is_kept(store, server):
+    job = store.job(server.url(), None)
+    store.pull(job)
+    record = json.loads(store.record.read_text())
+    store.sidecar.write_text(json.dumps({"url": record["url"], "sha256": record["sha256"]}))
+    store.record.unlink()
+    assert store.pull(job)["state"] == "recorded"
+    assert len(server.seen) == 1
 
 
 def test_trust_counts_for_one_url_only(store, server):
@@ -355,20 +372,33 @@ def test_upload_that_is_not_there(store, tmp_path):
     assert answer["error_id"] == "model-file-missing"
 
 
-def test_second_pull_of_the_same_file_is_refused_and_can_be_followed(store):
-    with FaultServer(CONTENT, bytes_per_s=600_000) as server:
-        job = store.job(server.url(), CONTENT)
-        first = store.start_pull(job)
-        code, seen = store.run("follow", "--file", "model.gguf", "--seconds", "0.9")
-        assert (code, seen["state"], seen["total_bytes"]) == (0, "pulling", len(CONTENT))
-        assert 0 < seen["bytes"] < len(CONTENT)
-        assert seen["bytes_per_s"] > 0
-        assert store.refused(job)["error_id"] == "model-pull-busy"
-        assert store.run("rm", "model.gguf")[1]["error_id"] == "model-pull-busy"
-        end = store.run("follow", "--file", "model.gguf", "--seconds", "30")[1]
-        assert end["state"] == "done"
-        assert first.wait(timeout=30) == 0
-        assert len(server.seen) == 1
+def test_second_pull_of_the_same_file_is_refused_and_the_first_can_be_followed(store, server):
+    server.faults.append(Fault(stall_after=MIB))
+    job = store.job(server.url(), CONTENT, stall_timeout_s=60)
+    first = store.start_pull(job)
+    while not store.part.exists() or store.part.stat().st_size < MIB:
+        time.sleep(0.01)
+    code, now = store.run("follow", "--file", "model.gguf", "--seconds", "0.5")
+    assert (code, now["state"]) == (0, "pulling")
+    assert (now["bytes"], now["total_bytes"]) == (MIB, 2 * MIB)
+    assert store.refused(job)["error_id"] == "model-pull-busy"
+    assert store.run("rm", "model.gguf")[1]["error_id"] == "model-pull-busy"
+    server.release.set()
+    assert store.run("follow", "--file", "model.gguf", "--seconds", "60")[1]["state"] == "done"
+    assert first.wait(timeout=60) == 0
+    assert server.ranges == ["", f"bytes={MIB}-"]
+
+
+def test_follow_tells_the_rate(store):
+    script = load_script()
+    with script.Place(store.directory, "model.gguf").locked():
+        store.part.write_bytes(bytes(1000))
+        timer = threading.Timer(0.2, store.part.write_bytes, [bytes(MIB)])
+        timer.start()
+        now = script.follow(store.directory, "model.gguf", 1.0)
+        timer.join()
+    assert (now["state"], now["bytes"]) == ("pulling", MIB)
+    assert 0 < now["bytes_per_s"] <= MIB
 
 
 def test_different_files_are_pulled_side_by_side(store):
@@ -403,11 +433,11 @@ def test_status_changes_nothing(store, server):
     store.refused({**job, "attempts": 1})
     assert store.run("status", job=job) == (0, {"state": "partial", "bytes": MIB})
     store.pull(job)
-    before = {path: path.stat() for path in store.directory.iterdir()}
+    before = seen(store)
     assert store.run("status", job=job) == (0, {"state": "present", "bytes": 2 * MIB})
     other = store.job(server.url(), OTHER)
     assert store.run("status", job=other) == (0, {"state": "different", "bytes": 2 * MIB})
-    assert {path: path.stat() for path in store.directory.iterdir()} == before
+    assert seen(store) == before
     assert len(server.seen) == 2
 
 

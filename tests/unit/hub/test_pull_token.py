@@ -77,17 +77,19 @@ def test_token_over_plain_http_stays_on_this_machine(url, allowed):
     assert client.may_carry_token(url) is allowed
 
 
-def test_token_is_in_no_file_and_no_argument_list(store):
-    with FaultServer(CONTENT, bytes_per_s=500_000) as server:
-        pull = store.start_pull(store.job(server.url(), CONTENT, token=TOKEN))
-        while not store.part.exists():
-            time.sleep(0.01)
-        process = Path(f"/proc/{pull.pid}")
-        shown = [(process / name).read_bytes() for name in ("cmdline", "environ")]
-        shown += [path.read_bytes() for path in store.directory.iterdir()]
-        output = "".join(pull.communicate(timeout=30))
-        shown += [path.read_bytes() for path in store.directory.iterdir()]
-        assert server.seen[0].authorization == f"Bearer {TOKEN}"
+def test_token_is_in_no_file_and_no_argument_list(store, server):
+    server.faults.append(Fault(stall_after=70_000))
+    pull = store.start_pull(store.job(server.url(), CONTENT, token=TOKEN, stall_timeout_s=60))
+    while not store.part.exists() or store.part.stat().st_size == 0:
+        time.sleep(0.01)
+    process = Path(f"/proc/{pull.pid}")
+    shown = [(process / name).read_bytes() for name in ("cmdline", "environ")]
+    shown += [path.read_bytes() for path in store.directory.iterdir()]
+    server.release.set()
+    output = "".join(pull.communicate(timeout=60))
+    shown += [path.read_bytes() for path in store.directory.iterdir()]
+    assert server.seen[0].authorization == f"Bearer {TOKEN}"
+    assert len(shown) >= 7
     assert not any(TOKEN.encode() in data for data in shown)
     assert TOKEN not in output
 

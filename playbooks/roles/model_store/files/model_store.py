@@ -212,9 +212,7 @@ class Place:
 
     def discard_part(self) -> None:
         """Remove what an unfinished pull left; the sidecar first, so that no part is taken for another's."""
-        self.sidecar.unlink(missing_ok=True)
-        sync_directory(self.directory)
-        for path in (self.part, fresh_name(self.sidecar), fresh_name(self.record)):
+        for path in (self.sidecar, self.part, fresh_name(self.sidecar), fresh_name(self.record)):
             path.unlink(missing_ok=True)
 
 
@@ -252,10 +250,8 @@ class Part:
         return self.save()
 
     def restart(self, etag: str, total_bytes: int) -> None:
-        """Forget all bytes, for what the server now offers; the old sidecar is gone before they are."""
+        """Forget all bytes, for what the server now offers; the sidecar says so before new ones come."""
         with disk_errors(self.place.directory):
-            self.place.sidecar.unlink(missing_ok=True)
-            sync_directory(self.place.directory)
             self.file.seek(0)
             self.file.truncate(0)
             self.etag, self.total_bytes = etag, total_bytes or self.job.size_bytes
