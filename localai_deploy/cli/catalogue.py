@@ -7,6 +7,7 @@ from importlib import import_module
 from localai_deploy.explanations import Explanation
 
 _MODULES = (
+    "localai_deploy.cli.explanations",
     "localai_deploy.domain.explanations",
     "localai_deploy.hub.explanations",
     "localai_deploy.targets.explanations",

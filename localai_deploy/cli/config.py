@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from localai_deploy.cli.options import deployment_options, host_options, hosts_from
-from localai_deploy.domain.settings import SETTINGS, json_schema
+from localai_deploy.cli.output import HOST_VARIABLES, load_schema, print_json, schema_names
+from localai_deploy.cli.terminal import show
+from localai_deploy.domain.settings import BY_NAME, suggestion
+from localai_deploy.errors import InputError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from localai_deploy.inventory import InventoryHost
 
 
 @click.group(epilog="Example: localai-deploy config show -i inventories/home nas")
@@ -17,38 +26,58 @@ def config() -> None:
     """Show and check settings."""
 
 
-@config.command(epilog="Example: localai-deploy config show -i inventories/home nas -o json")
+@config.command("show", epilog="Example: localai-deploy config show -i inventories/home nas -o json")
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @deployment_options
 @host_options
-def show(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
+def show_values(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
     """Show every value of HOST and where it came from; secrets are redacted."""
-    found: list[dict[str, Any]] = [
-        {
-            "host": host.name,
-            "connection": host.connection.display,
-            "secrets": {
-                "become_password": _redacted(host.secrets.become_password),
-                "hub_token": _redacted(host.secrets.hub_token),
-            },
-            "settings": {
-                name: {"value": _plain(sourced.value), "source": sourced.source}
-                for name, sourced in host.settings.items()
-            },
-        }
-        for host in hosts_from(hosts, options)
-    ]
+    found = [_host_data(host) for host in hosts_from(hosts, options)]
     if options["output"] == "json":
-        click.echo(json.dumps({"schema": "localai-deploy/config/v1", "hosts": found}, indent=2))
+        print_json("config", hosts=found)
         return
-    meanings = {setting.name: setting.meaning for setting in SETTINGS}
     for host in found:
-        click.secho(f"{host['host']} ({host['connection']})", bold=True)
-        for name, entry in host["settings"].items():
-            click.echo(f"  {name:<30} {json.dumps(entry['value'])}")
-            click.echo(click.style(f"  {'':<30} {entry['source']}: {meanings[name]}", dim=True))
-        for name, state in host["secrets"].items():
-            click.echo(f"  {name:<30} {state}")
+        for line in _lines(host):
+            show(line)
+
+
+def _host_data(host: InventoryHost) -> dict[str, Any]:
+    return {
+        "host": host.name,
+        "connection": host.connection.display,
+        "secrets": {
+            "become_password": _redacted(host.secrets.become_password),
+            "hub_token": _redacted(host.secrets.hub_token),
+        },
+        "settings": {
+            name: {"value": _plain(sourced.value), "source": sourced.source}
+            for name, sourced in host.settings.items()
+        },
+    }
+
+
+def _lines(host: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{click.style(host['host'], bold=True)} ({host['connection']})"
+    for name, entry in host["settings"].items():
+        first, *more = _value_lines(entry["value"])
+        yield f"  {name:<29} {first}"
+        yield from (f"  {'':<29} {line}" for line in more)
+        yield click.style(f"  {'':<29} {entry['source']}: {BY_NAME[name].meaning}", dim=True)
+    for name, state in host["secrets"].items():
+        yield f"  {name:<29} {state}"
+
+
+def _value_lines(value: object) -> list[str]:
+    match value:
+        case dict():
+            return [f"{key}: {one}" for key, one in value.items()]
+        case list():
+            return [str(one) for one in value] or ["none"]
+        case bool():
+            return [json.dumps(value)]
+        case "":
+            return ["none"]
+    return [str(value)]
 
 
 @config.command(epilog="Example: localai-deploy config check -i inventories/home")
@@ -58,15 +87,35 @@ def check(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
     """Read the inventory and check every value; exit 2 names file and line of what is wrong."""
     names = [host.spec().name for host in hosts_from(hosts, options)]
     if options["output"] == "json":
-        click.echo(json.dumps({"schema": "localai-deploy/config-check/v1", "hosts": names}, indent=2))
+        print_json("config-check", hosts=names)
     else:
-        click.echo(f"{len(names)} host(s) are well described: {', '.join(names)}")
+        show(f"fine: {', '.join(names)} ({len(names)} host{'' if len(names) == 1 else 's'})")
+
+
+def _complete_schema(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    del ctx, param
+    return [CompletionItem(name) for name in schema_names() if name.startswith(incomplete)]
 
 
 @config.command(epilog="Example: localai-deploy config schema > localai.schema.json")
-def schema() -> None:
-    """Print the JSON schema of the host variables, for editors."""
-    click.echo(json.dumps(json_schema(), indent=2))
+@click.argument("name", default=HOST_VARIABLES, metavar="[NAME]", shell_complete=_complete_schema)
+def schema(name: str) -> None:
+    """Print a JSON schema: of the host variables, for editors, or of what `-o json` prints.
+
+    NAME is what stands in a document's `schema` between the slashes: plan, up, status, error, …
+    """
+    try:
+        found = load_schema(name)
+    except KeyError as error:
+        raise InputError(
+            "schema-unknown",
+            f"there is no schema {name!r}",
+            why=suggestion(name, schema_names()),
+            hint=f"one of: {', '.join(schema_names())}",
+        ) from error
+    show(json.dumps(found, indent=2))
 
 
 def _redacted(secret: str) -> str:

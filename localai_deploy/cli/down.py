@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import click
 
-from localai_deploy.cli.failure import error_data, error_lines
-from localai_deploy.cli.options import confirm, host_options, hosts_from, yes_option
+from localai_deploy.cli.failure import error_lines
+from localai_deploy.cli.options import host_options, hosts_from, require_consent, verbose_option, yes_option
+from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.plan_text import plan_lines
-from localai_deploy.cli.progress import StepProgress
-from localai_deploy.errors import ExitCode
+from localai_deploy.cli.progress import RunProgress, say
+from localai_deploy.cli.terminal import note, show, width_of
+from localai_deploy.domain import paths
+from localai_deploy.domain.units import format_bytes
+from localai_deploy.errors import ExitCode, LocalaiError
+from localai_deploy.inventory import InventoryHost
 from localai_deploy.workflow import deploy as workflow
+from localai_deploy.workflow.deploy import Removal
+from localai_deploy.workflow.together import Answer, ask_each
 
 
 @click.command(epilog="Example: localai-deploy down admin@192.0.2.10 --purge --yes")
@@ -21,40 +29,64 @@ from localai_deploy.workflow import deploy as workflow
 @host_options
 @yes_option
 @click.option("--purge", is_flag=True, help="Delete the models too.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every task.")
+@verbose_option
 def down(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     """Remove service, environment, packages and user that came with us. Models stay unless --purge."""
     wanted = hosts_from(hosts, options)
-    as_json = options["output"] == "json"
     with ExitStack() as stack:
-        targets = workflow.open_targets(wanted, stack)
-        for target in targets.values():
-            target.connect()
-            stack.enter_context(target.hold())
-        removals = [
-            workflow.plan_removal(host, targets[host.name], purge=options["purge"]) for host in wanted
-        ]
-        if not as_json:
-            for removal in removals:
-                for line in plan_lines(removal.plan, removal.facts):
-                    click.echo(line, err=True)
-        removals = [removal for removal in removals if removal.plan.steps]
-        if removals and not confirm("Remove this?", yes=options["yes"]):
-            raise click.Abort
-        with StepProgress(verbose=options["verbose"]) as progress:
-            outcomes = dict(workflow.remove(removals, progress)) if removals else {}
-    errors = {name: outcome.error for name, outcome in outcomes.items() if outcome.error}
-    if as_json:
-        found = [
-            {"host": host.name, "removed": host.name in outcomes and host.name not in errors}
-            | ({"error": error_data(errors[host.name])} if host.name in errors else {})
-            for host in wanted
-        ]
-        click.echo(json.dumps({"schema": "localai-deploy/down/v1", "hosts": found}, indent=2))
+        answers = _look(wanted, stack, purge=options["purge"])
+        removals = [one.value for one in answers if one.value and one.value.plan.steps]
+        for removal in removals:
+            for line in plan_lines(removal.plan, removal.facts, width_of(sys.stderr)):
+                note(line)
+        errors = {one.host.name: one.error for one in answers if one.error}
+        if removals:
+            require_consent("Remove this?", yes=options["yes"])
+            errors |= _remove(removals, verbose=options["verbose"])
+    if options["output"] == "json":
+        print_json("down", hosts=[_host_data(one, errors) for one in answers])
     else:
-        for host in wanted:
-            if host.name in errors:
-                click.echo("\n".join(error_lines(errors[host.name])), err=True)
-            else:
-                click.echo(f"{host.name}: {'gone' if host.name in outcomes else 'nothing of ours was there'}")
+        _print_text(answers, errors)
+    if errors and len(errors) == len(wanted) and not removals:
+        return int(next(iter(errors.values())).exit_code)
     return int(ExitCode.PARTIAL if errors else ExitCode.DONE)
+
+
+def _look(wanted: Sequence[InventoryHost], stack: ExitStack, *, purge: bool) -> list[Answer[Removal]]:
+    targets = workflow.open_targets(wanted, stack)
+
+    def plan(host: InventoryHost) -> Removal:
+        say(f"{host.name}: looking at the host")
+        workflow.hold(targets[host.name], stack)
+        return workflow.plan_removal(host, targets[host.name], purge=purge)
+
+    return ask_each(wanted, plan)
+
+
+def _remove(removals: Sequence[Removal], *, verbose: bool) -> dict[str, LocalaiError]:
+    with RunProgress(verbose=verbose) as progress:
+        outcomes = workflow.remove(removals, progress)
+    return {name: outcome.error for name, outcome in outcomes.items() if outcome.error}
+
+
+def _host_data(answer: Answer[Removal], errors: Mapping[str, LocalaiError]) -> dict[str, object]:
+    name = answer.host.name
+    if name in errors:
+        return {"host": name, "removed": False, "error": error_data(errors[name])}
+    return {"host": name, "removed": bool(answer.value and answer.value.plan.steps)}
+
+
+def _print_text(answers: Sequence[Answer[Removal]], errors: Mapping[str, LocalaiError]) -> None:
+    for one in answers:
+        if error := errors.get(one.host.name):
+            for line in error_lines(error, width_of(sys.stdout)):
+                show(line)
+        elif one.value:
+            show(f"{one.host.name}: {_outcome(one.value)}")
+
+
+def _outcome(removal: Removal) -> str:
+    kept = [] if removal.purge else list(removal.facts.models)
+    size = format_bytes(sum(model.size_bytes or model.partial_bytes for model in kept))
+    stays = f"; {len(kept)} model file(s) stay in {paths.MODEL_STORE_DIR} ({size}), --purge deletes them"
+    return ("gone" if removal.plan.steps else "nothing of ours was there") + (stays if kept else "")

@@ -2,52 +2,43 @@
 
 from __future__ import annotations
 
-import json
+import re
 import sys
-from typing import NoReturn
+from itertools import pairwise
 
 import click
 
+from localai_deploy.cli.output import error_data, print_json
+from localai_deploy.cli.terminal import hanging, note, width_of
 from localai_deploy.errors import LocalaiError
+
+_OUTPUT_OPTION = re.compile(r"-[A-Za-z]*o|--output")
+_JSON_OPTION = re.compile(r"-[A-Za-z]*ojson|--output=json")
 
 
 def wants_json(arguments: list[str]) -> bool:
     """Whether the command line asks for JSON, judged before it is parsed (it may be malformed)."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return any(
-        (word in {"-o", "--output"} and value == "json") or word in {"-ojson", "--output=json"}
-        for word, value in pairs
+    followed = pairwise(arguments)
+    return any(_JSON_OPTION.fullmatch(word) for word in arguments) or any(
+        value == "json" and _OUTPUT_OPTION.fullmatch(word) for word, value in followed
     )
 
 
-def error_lines(error: LocalaiError) -> list[str]:
+def error_lines(error: LocalaiError, width: int = 0) -> list[str]:
     """What failed, why, and what to do, for a person."""
-    lines = [f"error: {error.what} [{error.error_id}]"]
-    lines += [f"  why: {line}" if first else f"       {line}" for first, line in _numbered(error.why)]
-    lines += [f"  fix: {line}" if first else f"       {line}" for first, line in _numbered(error.hint)]
+    first, *more = hanging(f"{error.what} [{error.error_id}]", first="error: ", rest="       ", width=width)
+    lines = [click.style(first, fg="red", bold=True), *more]
+    for label, text in (("why", error.why), ("fix", error.hint)):
+        if text:
+            lines += hanging(text, first=f"  {label}: ", rest="       ", width=width)
     return lines
 
 
-def _numbered(text: str) -> list[tuple[bool, str]]:
-    return [(index == 0, line) for index, line in enumerate(text.splitlines())]
-
-
-def error_data(error: LocalaiError) -> dict[str, object]:
-    """The ``error`` JSON schema's object."""
-    return {
-        "id": error.error_id,
-        "what": error.what,
-        "why": error.why,
-        "hint": error.hint,
-        "exit_code": int(error.exit_code),
-    }
-
-
-def exit_with_error(error: LocalaiError, *, json_output: bool) -> NoReturn:
-    """Print the error and end the process with its exit code."""
-    if json_output:
-        click.echo(json.dumps({"schema": "localai-deploy/error/v1", "error": error_data(error)}, indent=2))
+def show_error(error: LocalaiError, *, as_json: bool) -> int:
+    """Print the error; returns its exit code."""
+    if as_json:
+        print_json("error", error=error_data(error))
     else:
-        for index, line in enumerate(error_lines(error)):
-            click.secho(line, err=True, fg="red" if index == 0 else None, bold=index == 0)
-    sys.exit(int(error.exit_code))
+        for line in error_lines(error, width_of(sys.stderr)):
+            note(line)
+    return int(error.exit_code)

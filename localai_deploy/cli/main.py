@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import click
 
 from localai_deploy import __version__
-from localai_deploy.cli.failure import exit_with_error, wants_json
+from localai_deploy.cli.failure import show_error, wants_json
+from localai_deploy.cli.terminal import accept_any_text, note
 from localai_deploy.errors import ExitCode, InputError, LocalaiError
 
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from click.shell_completion import CompletionItem
+
+PROGRAM = "localai-deploy"
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("localai_deploy.cli.up:up", "Plan, confirm, install, verify: a local AI on a host."),
     "plan": ("localai_deploy.cli.plan:plan", "Show what `up` would do and why; change nothing."),
@@ -47,9 +56,8 @@ class LazyGroup(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from localai_deploy.domain.settings import suggestion
 
-            raise click.UsageError(
-                f"No such command '{args[0]}'. {suggestion(args[0], COMMANDS)}".strip(), ctx
-            )
+            near = suggestion(args[0], COMMANDS).capitalize()
+            raise click.UsageError(f"No such command '{args[0]}'. {near}".strip(), ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -58,13 +66,25 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name from the table, without importing any."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+
 
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: localai-deploy up admin@192.0.2.10 --model hf:ORG/REPO/FILE.gguf",
 )
-@click.version_option(__version__, prog_name="localai-deploy")
+@click.version_option(__version__, prog_name=PROGRAM)
 def cli() -> None:
     """From a host that is there to a proven local AI.
 
@@ -73,23 +93,68 @@ def cli() -> None:
     """
 
 
-def main() -> None:
-    """Entry point: every expected failure becomes one message and an exit code."""
-    arguments = sys.argv[1:]
+def main() -> NoReturn:
+    """Entry point."""
+    accept_any_text()
+    end_in_order()
     try:
-        code = cli.main(args=arguments, prog_name="localai-deploy", standalone_mode=False)
-    except click.UsageError as error:
-        usage = error.ctx.get_usage() if error.ctx else ""
-        exit_with_error(
-            InputError("usage", error.format_message(), hint=f"{usage}\nhelp: add --help".strip()),
-            json_output=wants_json(arguments),
-        )
-    except LocalaiError as error:
-        exit_with_error(error, json_output=wants_json(arguments))
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\ninterrupted; the same command goes on from here", err=True)
-        sys.exit(ExitCode.INTERRUPTED)
+        code = run(sys.argv[1:])
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(ExitCode.FAILED)
-    sys.exit(code if isinstance(code, int) else ExitCode.DONE)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = int(ExitCode.FAILED)
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; every expected failure becomes one message and an exit code."""
+    try:
+        code = cli.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        note(error.format_message())
+        return int(ExitCode.MALFORMED)
+    except (KeyboardInterrupt, click.Abort):
+        return show_error(interrupted(), as_json=wants_json(arguments))
+    except (click.ClickException, LocalaiError, OSError) as error:
+        return show_error(expected(error), as_json=wants_json(arguments))
+    return code if isinstance(code, int) else int(ExitCode.DONE)
+
+
+def expected(error: click.ClickException | LocalaiError | OSError) -> LocalaiError:
+    """The one shape of an error that a user can do something about; anything else is raised again."""
+    match error:
+        case LocalaiError():
+            return error
+        case click.UsageError(ctx=click.Context() as context):
+            hint = f"{context.command_path} --help shows what it takes"
+            return InputError("usage", _one_line(error.format_message()), hint=hint)
+        case click.ClickException():
+            return InputError("usage", _one_line(error.format_message()))
+        case OSError(filename=str() as filename, strerror=str() as reason):
+            return LocalaiError("local-file", f"{filename}: {reason}", exit_code=ExitCode.FAILED)
+    raise error
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
+def interrupted() -> LocalaiError:
+    """What Ctrl-C amounts to."""
+    return LocalaiError(
+        "interrupted",
+        "interrupted",
+        hint="the same command goes on from here",
+        exit_code=ExitCode.INTERRUPTED,
+    )
+
+
+def end_in_order() -> None:
+    """Let a closed terminal and a polite kill end a run as Ctrl-C does: secrets and locks are let go."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    raise KeyboardInterrupt

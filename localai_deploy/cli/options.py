@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from localai_deploy.domain.settings import Sourced
-from localai_deploy.errors import InputError
-from localai_deploy.inventory import InventoryHost, Overrides, load_hosts
+from localai_deploy.domain.settings import BY_NAME, Sourced
+from localai_deploy.errors import ExitCode, InputError, LocalaiError
+
+if TYPE_CHECKING:
+    from localai_deploy.inventory import InventoryHost
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -73,24 +76,29 @@ def deployment_options(command: Command) -> Command:
     """What is wanted of a deployment; each flag wins over the inventory."""
     for option in (
         click.option("--update", is_flag=True, help="Take newer packages and model revisions than recorded."),
+        _setting("--trust-first-download", is_flag=True, default=None),
+        _setting("--port", type=int),
+        _setting("--bind", metavar="ADDRESS"),
+        _setting("--parallel", type=int),
+        _setting("--context", type=int),
+        _setting("--gpu"),
+        _setting("--runtime"),
         click.option(
-            "--trust-first-download",
-            is_flag=True,
-            default=None,
-            help="Accept an https model without a hash; its first download's hash is recorded.",
-        ),
-        click.option("--port", type=int, help="TCP port of the API. [default: 8080]"),
-        click.option("--bind", help="Address of the API. [default: 127.0.0.1]"),
-        click.option("--parallel", type=int, help="Requests served at once. [default: 1]"),
-        click.option("--context", type=int, help="Tokens of context, all slots together. [default: 4096]"),
-        click.option("--gpu", help="Card that computes; only `none` so far. [default: none]"),
-        click.option("--runtime", help="Inference runtime. [default: llama_cpp]"),
-        click.option(
-            "--model", metavar="REF", help="Model: hf:ORG/REPO/FILE, https://…#sha256=…, file:PATH."
+            "--model",
+            metavar="REF",
+            help="Model to serve: hf:ORG/REPO/FILE[@REVISION], https://…#sha256=… or file:PATH.",
         ),
     ):
         command = option(command)
     return command
+
+
+def _setting(flag: str, **attributes: Any) -> Callable[[Command], Command]:  # noqa: ANN401
+    """A flag that sets one host variable: the variable's own meaning and default are its help."""
+    setting = BY_NAME[_FLAG_SETTINGS[flag.removeprefix("--").replace("-", "_")]]
+    default = "" if setting.default is False else f" [default: {setting.default}]"
+    meaning = setting.meaning[0].upper() + setting.meaning[1:]
+    return click.option(flag, help=f"{meaning}.{default}", **attributes)
 
 
 def yes_option(command: Command) -> Command:
@@ -98,11 +106,34 @@ def yes_option(command: Command) -> Command:
     return click.option("-y", "--yes", is_flag=True, help="Do not ask before changing anything.")(command)
 
 
+def verbose_option(command: Command) -> Command:
+    """``--verbose``."""
+    return click.option("-v", "--verbose", is_flag=True, help="Show every task.")(command)
+
+
 def hosts_from(names: tuple[str, ...], options: Mapping[str, Any]) -> list[InventoryHost]:
     """The hosts that arguments and options of a command stand for."""
+    from localai_deploy.inventory import Overrides, load_hosts
+
     password = _ask_password() if options.get("ask_become_pass") else ""
     overrides = Overrides(_flag_settings(options), password)
     return load_hosts(names, options.get("inventory"), overrides, options.get("vault_password_file"))
+
+
+def host_from(name: str, options: Mapping[str, Any]) -> InventoryHost:
+    """The one host of a command that works on one.
+
+    :raises InputError: ``one-host-only`` when ``name`` stands for several.
+    """
+    found = hosts_from((name,), options)
+    if len(found) > 1:
+        raise InputError(
+            "one-host-only",
+            f"{name!r} stands for {len(found)} hosts",
+            why="this command works on one host at a time",
+            hint=f"name one of them: {', '.join(host.name for host in found)}",
+        )
+    return found[0]
 
 
 def _flag_settings(options: Mapping[str, Any]) -> dict[str, Sourced]:
@@ -114,8 +145,6 @@ def _flag_settings(options: Mapping[str, Any]) -> dict[str, Sourced]:
 
 
 def _ask_password() -> str:
-    import sys
-
     if not sys.stdin.isatty():
         raise InputError(
             "not-a-terminal",
@@ -125,19 +154,19 @@ def _ask_password() -> str:
     return str(click.prompt("sudo password", hide_input=True, err=True))
 
 
-def confirm(question: str, *, yes: bool) -> bool:
-    """Ask on the terminal unless ``yes``.
+def require_consent(question: str, *, yes: bool) -> None:
+    """Ask on the terminal unless ``yes``; returns when the answer is yes.
 
     :raises InputError: ``confirmation-needed`` when nobody can answer.
+    :raises LocalaiError: ``declined`` (exit 1) when the answer is no.
     """
-    import sys
-
     if yes:
-        return True
+        return
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise InputError(
             "confirmation-needed",
             "nobody can be asked: this is not a terminal",
             hint="look at the plan above and run again with --yes",
         )
-    return click.confirm(question, default=False, err=True)
+    if not click.confirm(question, default=False, err=True):
+        raise LocalaiError("declined", "nothing was changed", exit_code=ExitCode.FAILED)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from localai_deploy.cli.terminal import hanging
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.plan import Action, Change, Finding, HostPlan, Step
 from localai_deploy.domain.units import format_bytes
@@ -20,15 +21,15 @@ _MARK = {
 _SHOWN_CHANGES = 24
 
 
-def plan_lines(plan: HostPlan, facts: HostFacts | None = None) -> Iterator[str]:
-    """Lines of one host's plan."""
+def plan_lines(plan: HostPlan, facts: HostFacts | None = None, width: int = 0) -> Iterator[str]:
+    """Lines of one host's plan, wrapped at ``width`` columns (0: not wrapped)."""
     yield click.style(f"Plan for {plan.host}", bold=True) + (f"  ({_host_line(facts)})" if facts else "")
     for step in plan.steps:
-        yield from _step_lines(step)
+        yield from _step_lines(step, width)
     for finding in plan.warnings:
-        yield from _finding_lines(finding, "!", "yellow")
+        yield from _finding_lines(finding, "!", "yellow", width)
     for finding in plan.blockers:
-        yield from _finding_lines(finding, "x", "red")
+        yield from _finding_lines(finding, "x", "red", width)
     yield _summary(plan)
 
 
@@ -37,11 +38,14 @@ def _host_line(facts: HostFacts) -> str:
     return f"{facts.os_pretty_name}, {facts.architecture}, {facts.cpu_count} CPUs, {memory} memory"
 
 
-def _step_lines(step: Step) -> Iterator[str]:
+def _step_lines(step: Step, width: int) -> Iterator[str]:
     mark, color = _MARK[step.action]
     notes = [name for name, on in (("destructive", step.destructive), ("reboot", step.reboot)) if on]
     suffix = f"  [{', '.join(notes)}]" if notes else ""
-    yield click.style(f"  {mark} {step.kind.value:<12}", fg=color) + f"{step.reason}{suffix}"
+    head = f"  {mark} {step.kind.value:<12}"
+    first, *more = hanging(f"{step.reason}{suffix}", first=head, rest=" " * len(head), width=width)
+    yield click.style(head, fg=color) + first.removeprefix(head)
+    yield from more
     for change in step.changes[:_SHOWN_CHANGES]:
         yield f"      {_change_text(change)}"
     hidden = len(step.changes) - _SHOWN_CHANGES
@@ -57,12 +61,13 @@ def _change_text(change: Change) -> str:
     return click.style(f"~ {change.name}: {change.before} -> {change.after}", fg="yellow")
 
 
-def _finding_lines(finding: Finding, mark: str, color: str) -> Iterator[str]:
-    yield click.style(f"  {mark} {finding.what} [{finding.finding_id}]", fg=color)
-    if finding.why:
-        yield f"      why: {finding.why}"
-    for number, line in enumerate(finding.hint.splitlines()):
-        yield f"      {'fix:' if number == 0 else '    '} {line}"
+def _finding_lines(finding: Finding, mark: str, color: str, width: int) -> Iterator[str]:
+    what = f"{finding.what} [{finding.finding_id}]"
+    for line in hanging(what, first=f"  {mark} ", rest="    ", width=width):
+        yield click.style(line, fg=color)
+    for label, text in (("why", finding.why), ("fix", finding.hint)):
+        if text:
+            yield from hanging(text, first=f"      {label}: ", rest="           ", width=width)
 
 
 def _summary(plan: HostPlan) -> str:

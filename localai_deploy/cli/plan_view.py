@@ -2,52 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import click
 
-from localai_deploy.cli.failure import error_data, error_lines
+from localai_deploy.cli.failure import error_lines
+from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.plan_text import plan_lines
+from localai_deploy.cli.progress import say
+from localai_deploy.cli.terminal import note, show, width_of
 from localai_deploy.domain.observations import observe_step
-from localai_deploy.errors import LocalaiError
+from localai_deploy.domain.spec import Choices
+from localai_deploy.errors import ExitCode, LocalaiError
+from localai_deploy.inventory import InventoryHost
+from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow.apply import journal_of
 from localai_deploy.workflow.deploy import Looked
 from localai_deploy.workflow.observe import PlannedHost
 
 
+def run_plan(hosts: Sequence[InventoryHost], options: Mapping[str, Any]) -> int:
+    """Look, print the plans, change nothing; returns the exit code.
+
+    :param options: ``update``, ``output`` and, of ``plan`` alone, ``detailed_exitcode``.
+    """
+    with ExitStack() as stack:
+        targets = workflow.open_targets(hosts, stack)
+        looked = workflow.look(hosts, targets, Choices(update=options["update"]), say)
+    if options["output"] == "json":
+        print_json("plan", hosts=[plan_data(one) for one in looked])
+    else:
+        print_plans(looked)
+    planned = [one.planned for one in looked if one.planned]
+    notice_unfinished(planned)
+    if stopped := obstacle(looked):
+        return int(stopped.exit_code)
+    if options.get("detailed_exitcode") and any(one.plan.changes_host for one in planned):
+        return int(ExitCode.CHANGES)
+    return int(ExitCode.DONE)
+
+
 def print_plans(looked: Sequence[Looked], *, err: bool = False) -> None:
     """All plans as text."""
+    width = width_of(sys.stderr if err else sys.stdout)
     for one in looked:
         if one.planned:
-            for line in plan_lines(one.planned.plan, one.planned.facts):
-                click.echo(line, err=err)
+            for line in plan_lines(one.planned.plan, one.planned.facts, width):
+                show(line, err=err)
         elif one.error:
-            click.echo(f"Plan for {one.host.name}", err=err)
-            for line in error_lines(one.error):
-                click.echo(f"  {line}", err=err)
+            show(click.style(f"Plan for {one.host.name}", bold=True), err=err)
+            for line in error_lines(one.error, width - 2 if width else 0):
+                show(f"  {line}", err=err)
 
 
-def plans_data(looked: Sequence[Looked]) -> list[dict[str, object]]:
-    """The hosts of the ``plan`` JSON schema."""
-    data: list[dict[str, object]] = []
-    for one in looked:
-        if one.planned:
-            data.append(one.planned.plan.to_data())
-        elif one.error:
-            data.append({"host": one.host.name, "error": error_data(one.error)})
-    return data
+def plan_data(looked: Looked) -> dict[str, object]:
+    """One host of the ``plan`` JSON schema."""
+    if looked.planned:
+        return looked.planned.plan.to_data()
+    return {"host": looked.host.name, "error": error_data(looked.error) if looked.error else None}
 
 
-def blocked_error(looked: Sequence[Looked]) -> LocalaiError:
-    """The error of a run in which no host can go on; the first blocker gives id and exit code."""
-    errors = [one.error for one in looked if one.error]
-    blockers = [f for one in looked if one.planned for f in one.planned.plan.blockers]
-    if not blockers:
-        return errors[0]
-    first = blockers[0]
-    others = [f"{f.what} [{f.finding_id}]" for f in blockers[1:]]
-    why = "\n".join(part for part in (first.why, *(f"also: {other}" for other in others)) if part)
-    return LocalaiError(first.finding_id, first.what, why=why, hint=first.hint, exit_code=first.exit_code)
+def obstacle(looked: Sequence[Looked]) -> LocalaiError | None:
+    """What keeps hosts from being deployed as one error: the first one's, with the others in its why."""
+    errors = [error for one in looked for error in _errors_of(one)]
+    if not errors:
+        return None
+    first, *others = errors
+    also = (f"also: {other.what} [{other.error_id}]" for other in others)
+    why = "\n".join(part for part in (first.why, *also) if part)
+    return LocalaiError(first.error_id, first.what, why=why, hint=first.hint, exit_code=first.exit_code)
+
+
+def _errors_of(looked: Looked) -> list[LocalaiError]:
+    if looked.error:
+        return [looked.error]
+    blockers = looked.planned.plan.blockers if looked.planned else ()
+    return [
+        LocalaiError(one.finding_id, one.what, why=one.why, hint=one.hint, exit_code=one.exit_code)
+        for one in blockers
+    ]
 
 
 def notice_unfinished(planned: Sequence[PlannedHost]) -> None:
@@ -58,9 +94,10 @@ def notice_unfinished(planned: Sequence[PlannedHost]) -> None:
             continue
         seen = observe_step(step.kind, one.deployment, one.facts)
         doing = "removing" if step.removing else "doing"
-        click.secho(
-            f"! an earlier run of {step.started} was cut off while {doing} {step.kind.value}; "
-            f"on the host now: {seen.evidence} ({seen.state.value})",
-            err=True,
-            fg="yellow",
+        note(
+            click.style(
+                f"! {one.host.name}: an earlier run ({step.started}) was cut off while {doing} "
+                f"{step.kind.value}; on the host now: {seen.evidence} ({seen.state.value})",
+                fg="yellow",
+            )
         )

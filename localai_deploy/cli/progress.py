@@ -1,107 +1,167 @@
-"""Progress on stderr: a live line on a terminal, plain lines elsewhere."""
+"""Progress on stderr: live lines on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import click
 
+from localai_deploy.cli.live import LiveLines
+from localai_deploy.cli.terminal import note
 from localai_deploy.domain.plan import StepKind
 from localai_deploy.domain.units import format_bytes
 from localai_deploy.provisioner.events import Event, TaskChanged, TaskFailed, TaskProgress, TaskStarted
-from localai_deploy.verifier.report import CheckResult, Outcome
+from localai_deploy.verifier.events import CheckProgress
 
-_PLAIN_INTERVAL_S = 10.0
+PLAIN_INTERVAL_S = 10.0
+"""Where lines cannot change, a waiting task is heard of that often."""
+SETTLING_S = 2.0
+"""A speed is told only after it was measured for so long."""
+
+Clock = Callable[[], float]
 
 
 def say(line: str) -> None:
     """One line on stderr."""
-    click.echo(click.style(f"· {line}", dim=True), err=True)
+    note(click.style(f"· {line}", dim=True))
 
 
-class StepProgress:
-    """Follows the steps of a run (:class:`localai_deploy.workflow.apply.Listener`)."""
+@dataclass(slots=True)
+class Transfer:
+    """How far one host's transfer is, and how fast it went since we look at it."""
 
-    def __init__(self, *, verbose: bool = False) -> None:
+    task: str
+    first_bytes: int
+    first_at: float
+    done_bytes: int = 0
+    total_bytes: int = 0
+    at: float = 0.0
+
+    def text(self) -> str:
+        """``41.2 MiB of 93.8 MiB (43 %), 3.1 MiB/s, 17 s left``."""
+        share = 100 * self.done_bytes // self.total_bytes
+        text = f"{format_bytes(self.done_bytes)} of {format_bytes(self.total_bytes)} ({share} %)"
+        elapsed, came = self.at - self.first_at, self.done_bytes - self.first_bytes
+        if elapsed < SETTLING_S or came <= 0:
+            return text
+        left = (self.total_bytes - self.done_bytes) * elapsed / came
+        return f"{text}, {format_bytes(int(came / elapsed))}/s, {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """``17 s``, ``2 min 05 s``, ``1 h 12 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+class RunProgress:
+    """Follows a run: its steps (:class:`localai_deploy.workflow.apply.Listener`) and its checks."""
+
+    def __init__(self, *, verbose: bool = False, clock: Clock = time.monotonic) -> None:
         self._verbose = verbose
-        self._started = time.monotonic()
-        self._last_plain = 0.0
-        self._status: Any = None
+        self._clock = clock
+        self._began = clock()
+        self._last_plain: dict[str, float] = {}
+        self._activity = ""
+        self._hosts: tuple[str, ...] = ()
+        self._waiting: dict[str, str] = {}
+        self._transfers: dict[str, Transfer] = {}
+        self._live = LiveLines(self.lines)
+
+    def lines(self) -> list[str]:
+        """What is at work now: the task and, below it, the hosts that wait or transfer something."""
+        elapsed = self._clock() - self._began
+        first = f"{self._activity}  {duration(elapsed)}" if elapsed >= 1 else self._activity
+        waiting = {**self._waiting, **{host: one.text() for host, one in list(self._transfers.items())}}
+        width = max((len(host) for host in waiting), default=0)
+        return [first, *(f"  {host:<{width}}  {text}" for host, text in waiting.items())]
+
+    def keep(self, line: str, write: Callable[[str], None] = note) -> None:
+        """Write a line that stays, above those that change."""
+        with self._live.paused():
+            write(line)
 
     def step_started(self, kind: StepKind, hosts: Sequence[str]) -> None:
         """Show which step begins."""
-        self._started = self._last_plain = time.monotonic()
-        self._show(f"{kind.value}: {', '.join(hosts)}")
+        self._hosts = tuple(hosts)
+        self._begin(f"{kind.value}: {', '.join(hosts)}")
+        self._live.start()
 
     def task_event(self, event: Event) -> None:
         """Show the task at work and how far a download is."""
         match event:
             case TaskStarted():
-                self._show(f"{event.role}: {event.task}")
-                if self._verbose:
-                    click.echo(f"    {event.role}: {event.task}", err=True)
+                self._activity = f"{event.role}: {event.task}" if event.role else event.task
+                self._waiting.clear()
+                self._transfers.clear()
+                self._tell_verbosely(self._activity)
             case TaskProgress():
                 self._show_waiting(event)
-            case TaskChanged() if self._verbose:
-                click.echo(f"    changed: {event.role}: {event.task} ({event.host})", err=True)
-            case TaskFailed() if self._verbose:
-                click.echo(f"    failed: {event.role}: {event.task} ({event.host})", err=True)
+            case TaskChanged():
+                self._tell_verbosely(f"changed: {event.role}: {event.task} ({event.host})")
+            case TaskFailed():
+                self._tell_verbosely(f"failed: {event.role}: {event.task} ({event.host})")
 
     def step_ended(self, kind: StepKind, changed: Mapping[str, int], failed: Sequence[str]) -> None:
         """One line that stays."""
-        self._stop()
-        took = time.monotonic() - self._started
+        self._live.stop()
         mark, color = ("✗", "red") if failed else ("✓", "green")
-        tail = f"failed on {', '.join(failed)}" if failed else f"changed={sum(changed.values())}"
-        click.echo(f"{click.style(mark, fg=color)} {kind.value:<12} {tail}  ({took:.1f} s)", err=True)
+        outcome = [f"failed on {', '.join(failed)}"] if failed else []
+        good = {host: changed.get(host, 0) for host in self._hosts if host not in failed}
+        outcome += [_changes(good, alone=len(self._hosts) == 1)] if good else []
+        took = click.style(f"({self._clock() - self._began:.1f} s)", dim=True)
+        note(f"{click.style(mark, fg=color)} {kind.value:<12} {'; '.join(outcome)}  {took}")
+
+    def check_progress(self, progress: CheckProgress) -> None:
+        """Show which check is at work, and how far it read a large file."""
+        activity = f"verify: {progress.host}: {progress.title}"
+        if activity != self._activity:
+            self._begin(activity)
+        if progress.total_bytes:
+            self._transfer(progress.host, progress.check_id, progress.done_bytes, progress.total_bytes)
+        self._live.start()
+
+    def _begin(self, activity: str) -> None:
+        self._activity, self._began = activity, self._clock()
+        self._waiting.clear()
+        self._transfers.clear()
+        self._last_plain.clear()
+
+    def _tell_verbosely(self, line: str) -> None:
+        if self._verbose:
+            self.keep(f"    {line}")
 
     def _show_waiting(self, event: TaskProgress) -> None:
-        text = f"{event.host}: {event.task}"
         if event.bytes_total:
-            share = 100 * event.bytes_done // event.bytes_total
-            text += f" {format_bytes(event.bytes_done)} of {format_bytes(event.bytes_total)} ({share} %)"
-        self._show(text)
-        now = time.monotonic()
-        if self._status is None and now - self._last_plain >= _PLAIN_INTERVAL_S:
-            self._last_plain = now
-            click.echo(f"  {text}", err=True)
-
-    def _show(self, text: str) -> None:
-        if not sys.stderr.isatty():
-            return
-        if self._status is None:
-            from rich.console import Console
-
-            self._status = Console(stderr=True).status(text)
-            self._status.start()
+            text = self._transfer(event.host, event.task, event.bytes_done, event.bytes_total)
         else:
-            self._status.update(text)
+            text = self._waiting[event.host] = f"not yet (looked {event.attempts} times)"
+        last = self._last_plain.setdefault(event.host, self._began)
+        if not self._live.shown and self._clock() - last >= PLAIN_INTERVAL_S:
+            self._last_plain[event.host] = self._clock()
+            note(f"  {event.host}: {event.task}: {text}")
 
-    def _stop(self) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+    def _transfer(self, host: str, task: str, done: int, total: int) -> str:
+        now = self._clock()
+        one = self._transfers.get(host)
+        if one is None or one.task != task or done < one.done_bytes:
+            one = self._transfers[host] = Transfer(task, done, now)
+        one.done_bytes, one.total_bytes, one.at = done, total, now
+        return one.text()
 
-    def __enter__(self) -> StepProgress:
+    def __enter__(self) -> RunProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self._live.stop()
 
 
-_OUTCOME = {Outcome.PASS: ("✓", "green"), Outcome.FAIL: ("✗", "red"), Outcome.SKIP: ("-", "yellow")}
-
-
-def check_line(result: CheckResult) -> str:
-    """One check as a line."""
-    mark, color = _OUTCOME[result.outcome]
-    detail = f"  {result.detail}" if result.detail else ""
-    return f"{click.style(mark, fg=color)} {result.check_id:<18} {result.title}{detail}"
-
-
-def show_check(result: CheckResult) -> None:
-    """A check's line on stderr, as it comes in."""
-    click.echo(check_line(result), err=True)
+def _changes(changed: Mapping[str, int], *, alone: bool) -> str:
+    """``changed=9`` for a host that is alone, ``changed: nas=9, box=0`` for several."""
+    if alone:
+        return f"changed={sum(changed.values())}"
+    return f"changed: {', '.join(f'{host}={count}' for host, count in changed.items())}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import click
 
 from localai_deploy.cli.options import deployment_options, host_options, hosts_from
-from localai_deploy.cli.plan_view import blocked_error
+from localai_deploy.cli.output import print_json
+from localai_deploy.cli.plan_view import obstacle
 from localai_deploy.cli.progress import say
+from localai_deploy.cli.terminal import show
 from localai_deploy.domain.spec import Choices
 from localai_deploy.provisioner.render import render_project
 from localai_deploy.workflow import deploy as workflow
@@ -26,7 +28,7 @@ from localai_deploy.workflow import deploy as workflow
 )
 @deployment_options
 @host_options
-def render(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
+def render(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
     """Write inventory, playbooks and roles for HOST; plain `ansible-playbook` runs them.
 
     No secret is written: give a sudo password to ansible-playbook with -K.
@@ -36,13 +38,13 @@ def render(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
         targets = workflow.open_targets(wanted, stack)
         looked = workflow.look(wanted, targets, Choices(update=options["update"]), say)
         planned = [one.planned for one in looked if one.planned and one.planned.deployment]
-        if len(planned) != len(looked):
-            raise blocked_error(looked)
-        project = render_project(options["directory"], [workflow.project_host(one) for one in planned])
+        stopped = obstacle(looked)
+        if stopped and len(planned) < len(looked):
+            raise stopped
+        hosts_of_project = [workflow.project_host(one, shared=False) for one in planned]
+    project = render_project(options["directory"], hosts_of_project)
     if options["output"] == "json":
-        data = {"schema": "localai-deploy/render/v1", "directory": str(project.directory.resolve())}
-        click.echo(json.dumps(data, indent=2))
-    else:
-        click.echo(f"written: {project.directory}")
-        click.echo(f"run it:  cd {project.directory} && ansible-playbook -i inventory site.yml")
-    return 0
+        print_json("render", directory=str(project.directory.resolve()))
+        return
+    show(f"written: {project.directory}")
+    show(f"run it:  cd {shlex.quote(str(project.directory))} && ansible-playbook -i inventory site.yml")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import click
-
-from localai_deploy.cli.failure import error_data, error_lines
+from localai_deploy.cli.check_view import verdict
+from localai_deploy.cli.failure import error_lines
+from localai_deploy.cli.output import error_data, print_json
+from localai_deploy.cli.plan_view import obstacle, plan_data
+from localai_deploy.cli.terminal import hanging, show, width_of
 from localai_deploy.domain import paths
 from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.deployment import Deployment
@@ -22,27 +24,25 @@ from localai_deploy.workflow.observe import PlannedHost
 
 def print_report(looked: Sequence[Looked], result: DeployResult, *, as_json: bool) -> int:
     """Print how ``up`` ended on every host; returns the exit code."""
-    code = _exit_code(looked, result)
+    code = exit_code(looked, result)
     if as_json:
-        hosts = [_host_data(one, result) for one in looked]
-        click.echo(
-            json.dumps({"schema": "localai-deploy/up/v1", "exit_code": code, "hosts": hosts}, indent=2)
-        )
+        print_json("up", exit_code=code, hosts=[_host_data(one, result) for one in looked])
     else:
         for one in looked:
-            for line in _host_lines(one, result):
-                click.echo(line)
+            for line in _host_lines(one, result, width_of(sys.stdout)):
+                show(line)
     return code
 
 
-def _exit_code(looked: Sequence[Looked], result: DeployResult) -> int:
-    failed = [outcome.error for outcome in result.outcomes.values() if outcome.error]
-    kept_out = [one for one in looked if one.host.name not in result.outcomes]
-    if failed or kept_out:
-        return int(ExitCode.PARTIAL)
-    if result.report is None or not result.report.passed:
+def exit_code(looked: Sequence[Looked], result: DeployResult) -> int:
+    """4 when a check failed, else 5 when a host is missing; when none was begun, why that is."""
+    if not result.outcomes:
+        stopped = obstacle(looked)
+        return int(stopped.exit_code if stopped else ExitCode.FAILED)
+    if result.report is not None and not result.report.passed:
         return int(ExitCode.VERIFICATION_FAILED)
-    return int(ExitCode.DONE)
+    failed = any(outcome.error for outcome in result.outcomes.values())
+    return int(ExitCode.PARTIAL if failed or len(result.outcomes) < len(looked) else ExitCode.DONE)
 
 
 def endpoint_data(deployment: Deployment, connection: Connection) -> dict[str, str]:
@@ -66,75 +66,64 @@ def tunnel_command(deployment: Deployment, connection: Connection) -> str:
 
 
 def _host_data(one: Looked, result: DeployResult) -> dict[str, Any]:
-    data: dict[str, Any] = {"host": one.host.name}
     outcome = result.outcomes.get(one.host.name)
-    if one.error:
-        return data | {"error": error_data(one.error)}
     if outcome is None:
-        return data | {"blockers": one.planned.plan.to_data()["blockers"] if one.planned else []}
-    data["changed_tasks"] = outcome.changed
+        plan = plan_data(one)
+        return {key: plan[key] for key in ("host", "error", "blockers") if key in plan}
+    data: dict[str, Any] = {"host": one.host.name, "changed_tasks": outcome.changed}
     if outcome.error:
         return data | {"error": error_data(outcome.error)}
     if one.planned and one.planned.deployment:
+        served = one.planned.deployment.models[0]
         data |= endpoint_data(one.planned.deployment, one.host.connection)
-        data["model"] = {
-            "file_name": one.planned.deployment.models[0].file_name,
-            "sha256": one.planned.deployment.models[0].sha256,
-        }
+        data["model"] = {"file_name": served.file_name, "sha256": served.sha256}
     if result.report:
-        data["verification"] = _of_host(result.report, one.host.name).to_data()
+        data["verification"] = verification_data(result.report, one.host.name)
         data["completion"] = dict(_completion(result.report, one.host.name))
     return data
 
 
-def _of_host(report: Report, host: str) -> Report:
-    return Report(tuple(check for check in report.results if check.host == host))
+def verification_data(report: Report, host: str) -> dict[str, Any]:
+    """One host of the ``verify`` JSON schema."""
+    return next(entry for entry in report.to_data()["hosts"] if entry["host"] == host)
 
 
 def _completion(report: Report, host: str) -> Mapping[str, Any]:
-    for check in report.results:
-        if check.host == host and check.check_id == "completion" and check.outcome is Outcome.PASS:
-            return check.evidence
-    return {}
+    found = report.find(host, "completion")
+    return found.evidence if found and found.outcome is Outcome.PASS else {}
 
 
-def _host_lines(one: Looked, result: DeployResult) -> Iterator[str]:
+def _host_lines(one: Looked, result: DeployResult, width: int) -> Iterator[str]:
     name = one.host.name
     outcome = result.outcomes.get(name)
     error = one.error or (outcome.error if outcome else None)
     if error:
-        yield from error_lines(error)
+        yield from error_lines(error, width)
     elif outcome is None:
-        yield f"{name}: blocked, nothing was changed"
+        yield f"{name}: blocked, nothing was changed (see the plan)"
     elif one.planned and one.planned.deployment and result.report:
-        yield from _proof_lines(
-            one.planned, one.planned.deployment, _of_host(result.report, name), outcome.changed
-        )
+        yield verdict(result.report, name, f"; changed={outcome.changed}")
+        yield from _service_lines(one.planned, one.planned.deployment)
+        yield from _answer_lines(_completion(result.report, name), width)
 
 
-def _proof_lines(planned: PlannedHost, deployment: Deployment, report: Report, changed: int) -> Iterator[str]:
-    count = {outcome: sum(c.outcome is outcome for c in report.results) for outcome in Outcome}
-    tally = f"{count[Outcome.PASS]} passed, {count[Outcome.FAIL]} failed, {count[Outcome.SKIP]} skipped"
-    verdict = click.style("proven", fg="green") if report.passed else click.style("NOT proven", fg="red")
-    yield f"{planned.host.name}: {verdict} ({tally}; changed={changed})"
-    connection = planned.host.connection
+def _service_lines(planned: PlannedHost, deployment: Deployment) -> Iterator[str]:
     yield f"  endpoint  {deployment.endpoint}/v1 (on the host itself)"
-    tunnel = tunnel_command(deployment, connection)
+    tunnel = tunnel_command(deployment, planned.host.connection)
     if tunnel:
         yield f"  from here {tunnel}"
-    yield f"  key       {paths.API_KEY_FILE} on the host, readable by root"
+    yield f"  key       sudo cat {paths.API_KEY_FILE} (on the host)"
     model = deployment.models[0]
     digest = model.sha256[:12] or "of the first download"
     yield f"  model     {model.file_name} ({format_bytes(model.size_bytes)}, sha256 {digest})"
     yield f"  runtime   {deployment.package.name} {deployment.package.version} {deployment.package.build}"
-    answer = _completion(report, planned.host.name)
-    if answer:
-        yield from _answer_lines(answer)
 
 
-def _answer_lines(answer: Mapping[str, Any]) -> Iterator[str]:
+def _answer_lines(answer: Mapping[str, Any], width: int) -> Iterator[str]:
+    if not answer:
+        return
     text = " ".join(str(answer.get("text", "")).split())
-    yield f"  answer    {text[:160]!r}"
+    yield from hanging(f"{text[:160]!r}", first="  answer    ", rest=" " * 12, width=width)
     speeds = [
         f"{float(answer[key]):.1f} tokens/s {label}"
         for key, label in (("predicted_per_second", "generation"), ("prompt_per_second", "prompt"))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import click
 
+from localai_deploy.cli.failure import error_lines
 from localai_deploy.cli.options import host_options, hosts_from
-from localai_deploy.domain.facts import HostFacts
+from localai_deploy.cli.output import error_data, print_json
+from localai_deploy.cli.terminal import show, width_of
+from localai_deploy.domain.facts import HostFacts, ModelFact
 from localai_deploy.domain.units import format_bytes
 from localai_deploy.errors import ExitCode
 from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow.apply import journal_of
 from localai_deploy.workflow.observe import record_of
+from localai_deploy.workflow.together import Answer, ask_each
+
+_STATE_COLOR = {"running": "green", "absent": None, "stopped": "red", "incomplete": "yellow"}
 
 
 @click.command(epilog="Example: localai-deploy status admin@192.0.2.10 -o json")
@@ -25,18 +32,31 @@ def status(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     wanted = hosts_from(hosts, options)
     with ExitStack() as stack:
         targets = workflow.open_targets(wanted, stack)
-        found = [_host_data(host.name, targets[host.name].observe()) for host in wanted]
+        answers = ask_each(wanted, lambda host: targets[host.name].observe())
+    found = [_host_data(one) for one in answers]
     if options["output"] == "json":
-        click.echo(json.dumps({"schema": "localai-deploy/status/v1", "hosts": found}, indent=2))
+        print_json("status", hosts=found)
     else:
-        for one in found:
-            _print(one)
+        for one, data in zip(answers, found, strict=True):
+            for line in error_lines(one.error, width_of(sys.stdout)) if one.error else _lines(data):
+                show(line)
+    return _exit_code(answers, found)
+
+
+def _exit_code(answers: list[Answer[HostFacts]], found: list[dict[str, Any]]) -> int:
+    errors = [one.error for one in answers if one.error]
+    if len(errors) == len(answers):
+        return int(errors[0].exit_code)
+    if errors:
+        return int(ExitCode.PARTIAL)
     healthy = all(one["state"] in {"running", "absent"} for one in found)
     return int(ExitCode.DONE if healthy else ExitCode.FAILED)
 
 
-def _host_data(name: str, facts: HostFacts) -> dict[str, Any]:
-    record = record_of(facts)
+def _host_data(answer: Answer[HostFacts]) -> dict[str, Any]:
+    name, facts = answer.host.name, answer.value
+    if facts is None:
+        return {"host": name, "error": error_data(answer.error) if answer.error else None}
     unfinished = journal_of(name).unfinished()
     return {
         "host": name,
@@ -48,40 +68,60 @@ def _host_data(name: str, facts: HostFacts) -> dict[str, Any]:
             "restarts": facts.unit.n_restarts,
             "executable": facts.unit.exec_path,
         },
-        "deployment": record,
-        "models": [
-            {
-                "file_name": m.file_name,
-                "size_bytes": m.size_bytes,
-                "sha256": m.sha256,
-                "partial_bytes": m.partial_bytes,
-            }
-            for m in facts.models
-        ],
+        "deployment": record_of(facts),
+        "models": [_model_data(model) for model in facts.models],
         "packages": len(facts.installed_packages),
         "unfinished_step": unfinished.kind.value if unfinished else None,
     }
 
 
+def _model_data(model: ModelFact) -> dict[str, Any]:
+    return {
+        "file_name": model.file_name,
+        "size_bytes": model.size_bytes,
+        "sha256": model.sha256,
+        "partial_bytes": model.partial_bytes,
+    }
+
+
 def _state(facts: HostFacts) -> str:
+    """``absent``, ``running``, ``stopped`` (all is there but does not run) or ``incomplete``."""
     if facts.deployment is None:
         return "absent"
-    return "running" if facts.unit.running else "incomplete"
+    if facts.unit.running:
+        return "running"
+    whole = facts.runtime is not None and facts.unit.load_state == "loaded"
+    return "stopped" if whole else "incomplete"
 
 
-def _print(one: dict[str, Any]) -> None:
-    click.echo(f"{click.style(one['host'], bold=True)}: {one['state']}  ({one['system']})")
-    if one["state"] == "absent":
-        return
-    unit, record = one["unit"], one["deployment"] or {}
-    click.echo(f"  unit      {unit['active_state']} ({unit['sub_state']}), {unit['restarts']} restarts")
+def _lines(one: dict[str, Any]) -> Iterator[str]:
+    state = click.style(one["state"], fg=_STATE_COLOR[one["state"]])
+    yield f"{click.style(one['host'], bold=True)}: {state}  ({one['system']})"
+    unit, record = one["unit"], one["deployment"]
+    if one["state"] != "absent":
+        yield f"  unit      {unit['active_state']} ({unit['sub_state']}), {unit['restarts']} restarts"
     if record:
         service = record.get("service", {})
-        click.echo(f"  endpoint  http://{service.get('bind')}:{service.get('port')}/v1 (on the host itself)")
-        click.echo(f"  runtime   {record.get('package')}, {one['packages']} packages")
+        yield f"  endpoint  http://{service.get('bind')}:{service.get('port')}/v1 (on the host itself)"
+        yield f"  runtime   {record.get('package')}, {one['packages']} packages"
     for model in one["models"]:
-        size = format_bytes(model["size_bytes"] or model["partial_bytes"])
-        note = f"sha256 {model['sha256'][:12]}" if model["sha256"] else "unfinished download"
-        click.echo(f"  model     {model['file_name']} ({size}, {note})")
+        yield f"  model     {_model_text(model, record or {})}"
+    if advice := _advice(one):
+        yield click.style(f"  ! {advice}", fg="yellow")
+
+
+def _model_text(model: dict[str, Any], record: dict[str, Any]) -> str:
+    size = format_bytes(model["size_bytes"] or model["partial_bytes"])
+    served = [entry.get("file_name") for entry in record.get("models", [])][:1]
+    note = f"sha256 {model['sha256'][:12]}" if model["sha256"] else "without a record"
+    note = note if model["size_bytes"] else "unfinished download"
+    return f"{model['file_name']} ({size}, {note}{', served' if model['file_name'] in served else ''})"
+
+
+def _advice(one: dict[str, Any]) -> str:
     if one["unfinished_step"]:
-        click.echo(f"  ! the last run was cut off in step {one['unfinished_step']}; run up (or down) again")
+        return f"the last run was cut off in step {one['unfinished_step']}; run up (or down) again"
+    return {
+        "stopped": "the service does not run; on the host: journalctl -u localai-*; up starts it again",
+        "incomplete": "not everything is there; run up (or down) again",
+    }.get(one["state"], "")

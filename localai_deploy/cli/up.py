@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from typing import Any
 
 import click
 
-from localai_deploy.cli.options import confirm, deployment_options, host_options, hosts_from, yes_option
-from localai_deploy.cli.plan_view import blocked_error, notice_unfinished, print_plans
-from localai_deploy.cli.progress import StepProgress, say, show_check
+from localai_deploy.cli.check_view import CheckLines
+from localai_deploy.cli.options import (
+    deployment_options,
+    host_options,
+    hosts_from,
+    require_consent,
+    verbose_option,
+    yes_option,
+)
+from localai_deploy.cli.plan_view import notice_unfinished, print_plans, run_plan
+from localai_deploy.cli.progress import RunProgress, say
 from localai_deploy.cli.report_view import print_report
+from localai_deploy.cli.terminal import width_of
 from localai_deploy.domain.spec import Choices
 from localai_deploy.workflow import deploy as workflow
+from localai_deploy.workflow.observe import PlannedHost
 
 
 @click.command(
@@ -23,31 +34,29 @@ from localai_deploy.workflow import deploy as workflow
 @host_options
 @yes_option
 @click.option("--dry-run", is_flag=True, help="Stop after the plan, as `plan` does.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every task.")
-@click.pass_context
-def up(ctx: click.Context, /, hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
+@verbose_option
+def up(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     """Make HOST serve a model and prove that it does; a second run converges."""
-    if options["dry_run"]:
-        from localai_deploy.cli.plan import plan
-
-        names = {"detailed_exitcode": False} | {
-            p.name: options[p.name] for p in plan.params if p.name in options
-        }
-        return int(ctx.invoke(plan, hosts=hosts, **names))
     wanted = hosts_from(hosts, options)
-    as_json = options["output"] == "json"
+    if options["dry_run"]:
+        return run_plan(wanted, options)
     with ExitStack() as stack:
         targets = workflow.open_targets(wanted, stack)
         looked = workflow.look(wanted, targets, Choices(update=options["update"]), say, lock=stack)
-        if not as_json:
-            print_plans(looked, err=True)
+        print_plans(looked, err=True)
         ready = [one.planned for one in looked if one.planned and not one.planned.plan.blockers]
-        if not ready:
-            raise blocked_error(looked)
         notice_unfinished(ready)
-        needs_consent = any(one.plan.changes_host for one in ready)
-        if needs_consent and not confirm("Apply this plan?", yes=options["yes"]):
-            raise click.Abort
-        with StepProgress(verbose=options["verbose"]) as progress:
-            result = workflow.deploy(ready, progress, show_check)
-        return print_report(looked, result, as_json=as_json)
+        if any(one.plan.changes_host for one in ready):
+            require_consent("Apply this plan?", yes=options["yes"])
+        result = _deploy(ready, verbose=options["verbose"])
+    return print_report(looked, result, as_json=options["output"] == "json")
+
+
+def _deploy(ready: list[PlannedHost], *, verbose: bool) -> workflow.DeployResult:
+    if not ready:
+        return workflow.DeployResult({}, None)
+    lines = CheckLines([one.host.name for one in ready], width_of(sys.stderr))
+    with RunProgress(verbose=verbose) as progress:
+        return workflow.deploy(
+            ready, progress, lambda check: progress.keep(lines.of(check)), progress.check_progress
+        )

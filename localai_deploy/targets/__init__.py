@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from localai_deploy.domain.connection import Connection
-from localai_deploy.targets.base import Target
+if TYPE_CHECKING:
+    from localai_deploy.domain.connection import Connection
+    from localai_deploy.targets.base import Target
 
 _TARGETS = {
     "ssh": "localai_deploy.targets.ssh_host:SshHost",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +18,12 @@ from localai_deploy.provisioner.render import ProjectHost
 from localai_deploy.provisioner.variables import removal_variables, role_variables
 from localai_deploy.targets import open_target
 from localai_deploy.targets.base import Target
+from localai_deploy.verifier.events import CheckProgress
 from localai_deploy.verifier.report import CheckResult, Report
 from localai_deploy.workflow.apply import HostOutcome, Listener, Run, open_run, run_steps
 from localai_deploy.workflow.observe import PlannedHost, Say, plan_host, record_of
+from localai_deploy.workflow.together import ask_each
 
-PARALLEL_HOSTS = 8
 DEPLOY_STEPS = tuple(kind for kind in StepKind if kind in ROLE_OF)
 
 
@@ -64,26 +64,31 @@ def look(
 ) -> list[Looked]:
     """Look at all hosts at once; with ``lock`` each one is held against other runs until it closes."""
 
-    def one(host: InventoryHost) -> Looked:
+    def plan(host: InventoryHost) -> PlannedHost:
         target = targets[host.name]
-        try:
-            if lock is not None:
-                target.connect()
-                lock.enter_context(target.hold())
-            return Looked(host, plan_host(host, target, choices, say))
-        except LocalaiError as error:
-            if error.exit_code is ExitCode.MALFORMED or len(hosts) == 1:
-                raise
-            return Looked(host, error=error)
+        if lock is not None:
+            hold(target, lock)
+        return plan_host(host, target, choices, say)
 
     for host in hosts:
         host.spec()
-    with ThreadPoolExecutor(PARALLEL_HOSTS) as pool:
-        return list(pool.map(one, hosts))
+    return [Looked(one.host, one.value, one.error) for one in ask_each(hosts, plan)]
+
+
+def hold(target: Target, lock: ExitStack) -> None:
+    """Connect and hold a host against other runs until ``lock`` closes.
+
+    :raises LocalaiError: ``host-held``, or why it cannot be reached.
+    """
+    target.connect()
+    lock.enter_context(target.hold())
 
 
 def deploy(
-    planned: Sequence[PlannedHost], listener: Listener, on_check: Callable[[CheckResult], None]
+    planned: Sequence[PlannedHost],
+    listener: Listener,
+    on_check: Callable[[CheckResult], None],
+    on_check_progress: Callable[[CheckProgress], None] | None = None,
 ) -> DeployResult:
     """Apply plans without blockers, then verify what came through."""
     with ExitStack() as stack:
@@ -93,33 +98,49 @@ def deploy(
             stack,
         )
         run_steps(run, DEPLOY_STEPS, listener)
-        report = _verify(run, run.good_hosts, on_check) if run.good_hosts else None
+        report = _verify(run, run.good_hosts, on_check, on_check_progress) if run.good_hosts else None
     return DeployResult(run.outcomes, report)
 
 
-def verify(planned: Sequence[PlannedHost], on_check: Callable[[CheckResult], None]) -> Report:
+def verify(
+    planned: Sequence[PlannedHost],
+    on_check: Callable[[CheckResult], None],
+    on_check_progress: Callable[[CheckProgress], None] | None = None,
+) -> Report:
     """Run the checks alone."""
     with ExitStack() as stack:
         hosts = [project_host(one) for one in planned]
         run = open_run(hosts, {one.host.name: one.host.secrets for one in planned}, stack)
-        return _verify(run, [host.name for host in hosts], on_check)
+        return _verify(run, [host.name for host in hosts], on_check, on_check_progress)
 
 
-def _verify(run: Run, hosts: Sequence[str], on_check: Callable[[CheckResult], None]) -> Report:
+def _verify(
+    run: Run,
+    hosts: Sequence[str],
+    on_check: Callable[[CheckResult], None],
+    on_progress: Callable[[CheckProgress], None] | None,
+) -> Report:
     from localai_deploy.verifier.run import run_checks
 
-    return run_checks(inventories=[run.project.inventory, run.secrets], hosts=hosts, on_result=on_check)
+    return run_checks(
+        inventories=[run.project.inventory, run.secrets],
+        hosts=hosts,
+        on_result=on_check,
+        on_progress=on_progress,
+    )
 
 
-def project_host(planned: PlannedHost) -> ProjectHost:
-    """One host of the Ansible project.
+def project_host(planned: PlannedHost, *, shared: bool = True) -> ProjectHost:
+    """One host of the Ansible project; ``shared`` lets it use the connection that is open now.
 
     :raises LocalaiError: ``nothing-planned`` when the deployment could not be resolved.
     """
     if planned.deployment is None:
         raise LocalaiError("nothing-planned", f"{planned.host.name} has no deployment to render")
     return ProjectHost(
-        planned.host.name, planned.target.inventory_variables(), role_variables(planned.deployment)
+        planned.host.name,
+        planned.target.inventory_variables(shared=shared),
+        role_variables(planned.deployment),
     )
 
 

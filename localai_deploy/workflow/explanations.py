@@ -20,30 +20,6 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The solver's own words are in the message.",
         fix="Choose another channel or host system.",
     ),
-    "confirmation-needed": Explanation(
-        title="A question could not be asked",
-        cause="Input or output is no terminal, and --yes was not given.",
-        detection="Before anything is changed.",
-        fix="Read the plan, then run again with --yes.",
-    ),
-    "not-a-terminal": Explanation(
-        title="A password could not be asked for",
-        cause="Input is no terminal.",
-        detection="Before any connection.",
-        fix="Put ansible_become_password into a vaulted inventory file.",
-    ),
-    "usage": Explanation(
-        title="The command line cannot be understood",
-        cause="A typo in a command or option.",
-        detection="The command line is parsed first.",
-        fix="See --help of the command.",
-    ),
-    "explanation-unknown": Explanation(
-        title="There is no such error id",
-        cause="A typo.",
-        detection="The catalogue.",
-        fix="localai-deploy explain lists all.",
-    ),
     "not-deployed": Explanation(
         title="Nothing of ours is on the host",
         cause="It was never deployed, or down took it away.",
@@ -55,6 +31,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         cause="A blocker stood in the way.",
         detection="The plan names it.",
         fix="Remove the blocker first.",
+    ),
+    "model-not-stored": Explanation(
+        title="The model is not in the host's store",
+        cause="A typo, or it was removed.",
+        detection="The store's own list.",
+        fix="localai-deploy model list shows what is there.",
     ),
     "model-in-use": Explanation(
         title="The model belongs to the deployment",

@@ -11,12 +11,13 @@ from typing import Any
 from localai_deploy.domain import paths
 from localai_deploy.domain.plan import StepKind
 from localai_deploy.domain.reference import ModelFile, parse_model_reference
+from localai_deploy.domain.settings import suggestion
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.hub.resolve import resolve_model
 from localai_deploy.targets.base import Target
 from localai_deploy.workflow.apply import HostOutcome, Listener, open_run, run_steps
 from localai_deploy.workflow.deploy import project_host
-from localai_deploy.workflow.observe import PlannedHost
+from localai_deploy.workflow.observe import PlannedHost, record_of
 
 HASHING_TIMEOUT_S = 3600
 
@@ -50,12 +51,30 @@ def ask_store(target: Target, action: str, names: Sequence[str] = ()) -> Any:  #
     return answer
 
 
+def find_stored(target: Target, name: str) -> dict[str, Any]:
+    """What the store lists under ``name``.
+
+    :raises LocalaiError: ``model-not-stored``.
+    """
+    stored = {one["file_name"]: one for one in ask_store(target, "list")["models"]}
+    if name not in stored:
+        raise LocalaiError(
+            "model-not-stored",
+            f"{target.name} has no model {name}",
+            why=suggestion(name, stored),
+            hint=f"in its store: {', '.join(stored) or 'nothing'}",
+        )
+    return dict(stored[name])
+
+
 def refuse_removal_in_use(planned: PlannedHost, name: str) -> None:
-    """A model that the deployment names would be missed, or come back with the next run.
+    """A model that is deployed, or wanted by the inventory, would be missed or come back with the next run.
 
     :raises LocalaiError: ``model-in-use``.
     """
-    if planned.deployment and name in {model.file_name for model in planned.deployment.models}:
+    recorded = (record_of(planned.facts) or {}).get("models", [])
+    wanted = planned.deployment.models if planned.deployment else ()
+    if name in {one["file_name"] for one in recorded} | {one.file_name for one in wanted}:
         raise LocalaiError(
             "model-in-use",
             f"{name} belongs to the deployment on {planned.host.name}",

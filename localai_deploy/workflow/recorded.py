@@ -16,21 +16,23 @@ from localai_deploy.inventory import InventoryHost
 from localai_deploy.runtimes import deployment_of
 from localai_deploy.targets.base import Target
 from localai_deploy.workflow.observe import PlannedHost, Say, plan_host, record_of
+from localai_deploy.workflow.together import Answer, ask_each
 
 
 def recorded_hosts(
     hosts: Sequence[InventoryHost], targets: Mapping[str, Target], say: Say
-) -> list[PlannedHost]:
-    """Hosts with the deployment to hold them against.
+) -> list[Answer[PlannedHost]]:
+    """Hosts with the deployment to hold them against (see :func:`recorded_host`)."""
+    return ask_each(hosts, lambda host: recorded_host(host, targets[host.name], say))
+
+
+def recorded_host(host: InventoryHost, target: Target, say: Say) -> PlannedHost:
+    """One host with the deployment to hold it against.
 
     An inventory that names models says what is wanted; else the host's own record does.
 
     :raises LocalaiError: ``not-deployed`` or ``record-unreadable``.
     """
-    return [_recorded_host(host, targets[host.name], say) for host in hosts]
-
-
-def _recorded_host(host: InventoryHost, target: Target, say: Say) -> PlannedHost:
     if host.settings["localai_models"].value:
         return _wanted_host(host, target, say)
     say(f"{host.name}: looking at the host")

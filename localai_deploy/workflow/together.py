@@ -1,0 +1,81 @@
+"""One question to several hosts at once: a host that cannot answer does not keep the others from it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from localai_deploy.errors import ExitCode, LocalaiError
+from localai_deploy.inventory import InventoryHost
+
+T = TypeVar("T")
+
+PARALLEL_HOSTS = 8
+_LAST_WORD_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """One host's answer, or the error that stood in its place."""
+
+    host: InventoryHost
+    value: T | None = None
+    error: LocalaiError | None = None
+
+
+def ask_each(hosts: Sequence[InventoryHost], question: Callable[[InventoryHost], T]) -> list[Answer[T]]:
+    """Answers in the order of ``hosts``.
+
+    :raises LocalaiError: malformed input, or what a host that is asked alone answered.
+    """
+    answers: dict[str, Answer[T]] = {}
+    faults: list[BaseException] = []
+    turns = threading.Semaphore(PARALLEL_HOSTS)
+
+    def ask(host: InventoryHost) -> None:
+        with turns:
+            try:
+                answers[host.name] = _answer(host, question, alone=len(hosts) == 1)
+            except BaseException as fault:  # noqa: BLE001 - raised again by the asking thread
+                faults.append(fault)
+
+    _run_all([threading.Thread(target=ask, args=(host,), daemon=True) for host in hosts])
+    if faults:
+        raise faults[0]
+    return [answers[host.name] for host in hosts]
+
+
+def _answer(host: InventoryHost, question: Callable[[InventoryHost], T], *, alone: bool) -> Answer[T]:
+    try:
+        return Answer(host, question(host))
+    except LocalaiError as error:
+        if alone or error.exit_code is ExitCode.MALFORMED:
+            raise
+        return Answer(host, error=error)
+
+
+def _run_all(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        _end_children()
+        for thread in threads:
+            thread.join(_LAST_WORD_S / len(threads))
+        raise
+
+
+def _end_children() -> None:
+    """End the connections that are being made: they are in sessions of their own and hear of no Ctrl-C."""
+    for children in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for pid in children.read_text(encoding="ascii").split():
+                os.kill(int(pid), signal.SIGTERM)
