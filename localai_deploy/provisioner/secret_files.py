@@ -1,17 +1,21 @@
-"""Secrets for Ansible's children: one 0600 inventory file in memory, gone when the run ends."""
+"""Secrets for Ansible's children: one 0600 inventory file in memory, gone when the run ends.
+
+A run that was killed cannot remove its file; the next run does (:mod:`localai_deploy.scratch`).
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from localai_deploy.errors import LocalaiError
 from localai_deploy.provisioner.render import GROUP
+from localai_deploy.scratch import ScratchDirectory
 
+NAME_PREFIX = "localai-deploy-"
 _MEMORY_DIRECTORIES = ("/dev/shm", "/run/shm")  # noqa: S108 - chosen because it is memory
 
 
@@ -21,16 +25,15 @@ def secret_inventory(variables: Mapping[str, Mapping[str, str]]) -> Iterator[Pat
 
     :raises LocalaiError: ``no-memory-directory`` when no tmpfs can be written.
     """
-    directory = Path(tempfile.mkdtemp(prefix="localai-deploy-", dir=_memory_directory()))
-    path = directory / "secrets.json"
+    directory = ScratchDirectory(NAME_PREFIX, Path(_memory_directory()))
+    path = directory.path / "secrets.json"
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump({GROUP: {"hosts": {host: dict(one) for host, one in variables.items()}}}, file)
         yield path
     finally:
-        path.unlink(missing_ok=True)
-        directory.rmdir()
+        directory.remove()
 
 
 def _memory_directory() -> str:

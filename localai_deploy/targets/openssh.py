@@ -6,15 +6,14 @@ import contextlib
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from localai_deploy.domain.connection import Connection
 from localai_deploy.errors import LocalaiError
+from localai_deploy.scratch import ScratchDirectory
 from localai_deploy.targets.become import as_root, raise_for_sudo
 from localai_deploy.targets.executor import (
     DEFAULT_TIMEOUT_S,
@@ -43,7 +42,7 @@ PLAIN_SESSION = (
 
 
 _PREFIX = "lad-"
-_ABANDONED_AFTER_S = 86_400
+_SOCKET = "ssh"
 
 
 def known_hosts_file() -> Path:
@@ -85,7 +84,7 @@ class OpenSsh:
     def __init__(self, connection: Connection, *, password: str = "") -> None:
         self._connection = connection
         self._password = password
-        self._directory = ""
+        self._directory: ScratchDirectory | None = None
         self._is_logged_in = False
         self.display = connection.display
 
@@ -103,12 +102,10 @@ class OpenSsh:
     def sharing_options(self) -> list[str]:
         """Options that share the connection as long as this object is open."""
         if not self._directory:
-            parent = _short_directory()
-            _remove_abandoned(Path(parent))
-            self._directory = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
+            self._directory = ScratchDirectory(_PREFIX, Path(_short_directory()), _end_connection)
         return [
             *("-o", "ControlMaster=auto"),
-            *("-o", f"ControlPath={self._directory}/ssh"),
+            *("-o", f"ControlPath={self._directory.path / _SOCKET}"),
             *("-o", "ControlPersist=120"),
         ]
 
@@ -181,10 +178,8 @@ class OpenSsh:
     def close(self) -> None:
         """End the shared connection and remove its socket."""
         if self._directory:
-            with contextlib.suppress(LocalaiError):
-                self._control("exit")
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._directory = ""
+            self._directory.remove()
+            self._directory = None
             self._is_logged_in = False
 
     def _is_connected(self) -> bool:
@@ -216,9 +211,12 @@ def _short_directory() -> str:
     return runtime if usable else "/tmp"  # noqa: S108 - mkdtemp makes a private directory there
 
 
-def _remove_abandoned(parent: Path) -> None:
-    """Remove empty directories of runs that were killed: their sockets went with their connections."""
-    for path in parent.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if path.stat().st_mtime < time.time() - _ABANDONED_AFTER_S:
-                path.rmdir()
+def _end_connection(directory: Path) -> None:
+    """End the connection that is shared through a directory, also one that outlived its run."""
+    with contextlib.suppress(LocalaiError):
+        run_process(
+            ["ssh", "-F", "/dev/null", "-S", str(directory / _SOCKET), "-O", "exit", "--", "nobody"],
+            timeout_s=CONNECT_TIMEOUT_S,
+            display=str(directory),
+            environment=ssh_environment(),
+        )

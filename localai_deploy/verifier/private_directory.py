@@ -1,19 +1,19 @@
 """What one verification needs beside the inventory: Ansible's settings, SSH's shared connections, a log.
 
 All of it lies in one directory that only this user may enter and that is gone afterwards, shared
-connections included.
+connections included; the directory of a run that was killed goes with the next run.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from localai_deploy.scratch import ScratchDirectory
 
 PASSED_ON = (
     "HOME",
@@ -59,14 +59,14 @@ def private_directory() -> Iterator[Path]:
 
     It lies in ``/tmp``, because a control socket's path may not be longer than about 100 bytes.
     """
-    directory = Path(tempfile.mkdtemp(prefix=NAME_PREFIX, dir="/tmp"))
+    scratch = ScratchDirectory(NAME_PREFIX, Path("/tmp"), _close_connections)  # noqa: S108 - private there
+    directory = scratch.path
     try:
         (directory / "ssh").mkdir()
         (directory / "ansible.cfg").write_text(_SETTINGS.format(directory=directory), encoding="utf-8")
         yield directory
     finally:
-        _close_connections(directory / "ssh")
-        shutil.rmtree(directory, ignore_errors=True)
+        scratch.remove()
 
 
 def child_environment(
@@ -93,7 +93,8 @@ def child_environment(
     }
 
 
-def _close_connections(folder: Path) -> None:
+def _close_connections(directory: Path) -> None:
+    folder = directory / "ssh"
     for socket in folder.iterdir() if folder.is_dir() else ():
         with suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(

@@ -17,6 +17,7 @@ LAYERS = {
     "runtimes": 2,
     "hub": 2,
     "resources": 2,
+    "scratch": 2,
     "proxmox": 2,
     "targets": 3,
     "provisioner": 3,
