@@ -172,14 +172,20 @@ def measure(way: type[Naive | Checked], content: bytes, seed: int, kind: str, cu
     return result
 
 
+def _number(value: float | None) -> str:
+    return f"{'-':>6}" if value is None else f"{value:6.2f}"
+
+
 def row(label: str, name: str, result: Result, base: Result, size: int) -> str:
-    per_pull = result.seconds / result.pulls
-    ratio = per_pull / (base.seconds / base.pulls)
-    sent, sent_base = (r.sent_bytes / r.pulls / size for r in (result, base))
+    """One line; the ratios are left out when the two ways met unequal cuts per pull."""
+    per_pull, base_per_pull = result.seconds / result.pulls, base.seconds / base.pulls
+    sent, base_sent = (r.sent_bytes / r.pulls / size for r in (result, base))
+    alike = result.made.total() * base.pulls == base.made.total() * result.pulls
+    times, bytes_ = (per_pull / base_per_pull, sent / base_sent) if alike else (None, None)
     made = f"{result.made['kill'] + result.made['clock']}+{result.made['close']}"
     return (
-        f"{label:6} {name:22} {result.pulls:5} {made:>8} {result.processes:9} {per_pull:9.2f} {ratio:6.2f} "
-        f"{sent:10.3f} {sent / sent_base:6.2f} {result.exposed:8} {result.wrong:6}"
+        f"{label:6} {name:22} {result.pulls:5} {made:>8} {result.processes:9} {per_pull:9.2f} {_number(times)} "
+        f"{sent:10.3f} {_number(bytes_)} {result.exposed:8} {result.wrong:6}"
     )
 
 
