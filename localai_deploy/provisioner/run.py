@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from localai_deploy.errors import LocalaiError
+from localai_deploy.provisioner.bound_process import bound_command
 from localai_deploy.provisioner.events import Event, RunEnded, TaskChanged, TaskFailed, parse_event
 from localai_deploy.provisioner.render import Project
 
@@ -108,7 +109,7 @@ def _prepared_runner(
         settings={"suppress_ansible_output": True},
     )
     runner.config.env = _child_environment(runner.config.env, project)
-    runner.config.command = [_ansible_playbook(), *runner.config.command[1:]]
+    runner.config.command = [*bound_command(_ansible_playbook()), *runner.config.command[1:]]
     return runner
 
 
