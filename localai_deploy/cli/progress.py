@@ -20,6 +20,9 @@ PLAIN_INTERVAL_S = 10.0
 SETTLING_S = 2.0
 """A speed is told only after it was measured for so long."""
 
+_ROUTINE = "Validating arguments against arg spec"
+"""How Ansible calls a task of its own that says nothing about what is at work."""
+
 Clock = Callable[[], float]
 
 
@@ -67,6 +70,7 @@ class RunProgress:
         self._began = clock()
         self._last_plain: dict[str, float] = {}
         self._activity = ""
+        self._step = ""
         self._hosts: tuple[str, ...] = ()
         self._waiting: dict[str, str] = {}
         self._transfers: dict[str, Transfer] = {}
@@ -87,7 +91,7 @@ class RunProgress:
 
     def step_started(self, kind: StepKind, hosts: Sequence[str]) -> None:
         """Show which step begins."""
-        self._hosts = tuple(hosts)
+        self._hosts, self._step = tuple(hosts), kind.value
         self._begin(f"{kind.value}: {', '.join(hosts)}")
         self._live.start()
 
@@ -95,10 +99,7 @@ class RunProgress:
         """Show the task at work and how far a download is."""
         match event:
             case TaskStarted():
-                self._activity = f"{event.role}: {event.task}" if event.role else event.task
-                self._waiting.clear()
-                self._transfers.clear()
-                self._tell_verbosely(self._activity)
+                self._show_task(event)
             case TaskProgress():
                 self._show_waiting(event)
             case TaskChanged():
@@ -130,6 +131,13 @@ class RunProgress:
         self._waiting.clear()
         self._transfers.clear()
         self._last_plain.clear()
+
+    def _show_task(self, event: TaskStarted) -> None:
+        self._waiting.clear()
+        self._transfers.clear()
+        if not event.task.startswith(_ROUTINE):
+            self._activity = f"{self._step}: {event.task}"
+        self._tell_verbosely(f"{event.role}: {event.task}" if event.role else event.task)
 
     def _tell_verbosely(self, line: str) -> None:
         if self._verbose:

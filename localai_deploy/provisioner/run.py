@@ -1,15 +1,18 @@
 """Run a rendered project with ansible-runner. The only importer of ansible_runner.
 
-Two habits of ansible-runner are undone here: it hands the whole environment to its children and
-records it in its artefacts, and it switches host key checking off.
+Three habits of ansible-runner are undone here: it hands the whole environment to its children and
+records it in its artefacts, it switches host key checking off, and it keeps signal handlers of its own.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,17 +69,30 @@ def run_playbook(
     :raises LocalaiError: ``ansible-failed`` when Ansible itself could not work.
     """
     result = RunResult(log=artifacts)
-    runner = _prepared_runner(project, playbook, tags, hosts, secrets, artifacts, check=check)
-    runner.event_handler = lambda raw: _handle(raw, result, on_event)
-    try:
-        status, code = runner.run()
-    except (OSError, ValueError) as error:
-        raise _ansible_failed(str(error), artifacts) from error
+    with _signals_kept():
+        runner = _prepared_runner(project, playbook, tags, hosts, secrets, artifacts, check=check)
+        runner.event_handler = lambda raw: _handle(raw, result, on_event)
+        try:
+            status, code = runner.run()
+        except (OSError, ValueError) as error:
+            raise _ansible_failed(str(error), artifacts) from error
     if status == "canceled":
         raise KeyboardInterrupt
     if code != 0 and not result.failed:
         raise _ansible_failed(_last_lines(artifacts), artifacts)
     return result
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Take back the handlers that ansible-runner sets for good: later on they would swallow Ctrl-C."""
+    ours = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in ours.items():
+                signal.signal(number, handler)
 
 
 def _prepared_runner(
