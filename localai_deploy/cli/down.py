@@ -21,6 +21,7 @@ from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow.deploy import Removal
+from localai_deploy.workflow.holding import hold
 from localai_deploy.workflow.together import Answer, ask_each
 
 
@@ -57,7 +58,7 @@ def _look(wanted: Sequence[InventoryHost], stack: ExitStack, *, purge: bool) -> 
 
     def plan(host: InventoryHost) -> Removal:
         say(f"{host.name}: looking at the host")
-        workflow.hold(targets[host.name], stack)
+        hold(targets[host.name], stack, say)
         return workflow.plan_removal(host, targets[host.name], purge=purge)
 
     return ask_each(wanted, plan)

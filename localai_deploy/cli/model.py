@@ -18,6 +18,7 @@ from localai_deploy.errors import ExitCode
 from localai_deploy.targets.base import Target
 from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow import models as store
+from localai_deploy.workflow.holding import hold
 from localai_deploy.workflow.observe import PlannedHost
 from localai_deploy.workflow.recorded import recorded_host
 
@@ -179,5 +180,5 @@ def _deployed(host: str, options: dict[str, Any]) -> Iterator[PlannedHost]:
     wanted = host_from(host, options)
     with ExitStack() as stack:
         target = workflow.open_targets([wanted], stack)[wanted.name]
-        workflow.hold(target, stack)
+        hold(target, stack, say)
         yield recorded_host(wanted, target, say)

@@ -21,6 +21,7 @@ from localai_deploy.targets.base import Target
 from localai_deploy.verifier.events import CheckProgress
 from localai_deploy.verifier.report import CheckResult, Report
 from localai_deploy.workflow.apply import HostOutcome, Listener, Run, open_run, run_steps
+from localai_deploy.workflow.holding import hold
 from localai_deploy.workflow.observe import PlannedHost, Say, plan_host, record_of
 from localai_deploy.workflow.together import ask_each
 
@@ -67,21 +68,12 @@ def look(
     def plan(host: InventoryHost) -> PlannedHost:
         target = targets[host.name]
         if lock is not None:
-            hold(target, lock)
+            hold(target, lock, say)
         return plan_host(host, target, choices, say)
 
     for host in hosts:
         host.spec()
     return [Looked(one.host, one.value, one.error) for one in ask_each(hosts, plan)]
-
-
-def hold(target: Target, lock: ExitStack) -> None:
-    """Connect and hold a host against other runs until ``lock`` closes.
-
-    :raises LocalaiError: ``host-held``, or why it cannot be reached.
-    """
-    target.connect()
-    lock.enter_context(target.hold())
 
 
 def deploy(

@@ -44,6 +44,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The host's deployment record.",
         fix="Deploy another model first.",
     ),
+    "host-busy": Explanation(
+        title="A task of an earlier run is still at work on the host",
+        cause="A run that was killed or cut off leaves the task it was at, which goes to its end.",
+        detection="Processes of tasks bear a mark in their environment; they are waited for, a while.",
+        fix="Look at the processes that the message names; end them if they hang.",
+    ),
     "left-over": Explanation(
         title="Something of ours is still on the host after down",
         cause="A step failed or was cut off.",
