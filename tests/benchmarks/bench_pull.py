@@ -184,8 +184,8 @@ def row(label: str, name: str, result: Result, base: Result, size: int) -> str:
     times, bytes_ = (per_pull / base_per_pull, sent / base_sent) if alike else (None, None)
     made = f"{result.made['kill'] + result.made['clock']}+{result.made['close']}"
     return (
-        f"{label:6} {name:22} {result.pulls:5} {made:>8} {result.processes:9} {per_pull:9.2f} {_number(times)} "
-        f"{sent:10.3f} {_number(bytes_)} {result.exposed:8} {result.wrong:6}"
+        f"{label:6} {name:22} {result.pulls:5} {made:>8} {result.processes:9} {per_pull:9.2f} "
+        f"{_number(times)} {sent:10.3f} {_number(bytes_)} {result.exposed:8} {result.wrong:6}"
     )
 
 

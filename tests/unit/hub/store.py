@@ -98,6 +98,11 @@ class Store:
     def names(self) -> list[str]:
         return sorted(path.name for path in self.directory.iterdir())
 
+    def stamps(self) -> dict[str, tuple[int, int, int]]:
+        """What a change of any file would alter."""
+        stats = {path.name: path.stat() for path in self.directory.iterdir()}
+        return {name: (stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats.items()}
+
     @property
     def final(self) -> Path:
         return self.directory / "model.gguf"
