@@ -43,8 +43,9 @@ VOLATILE = (
 )
 """Globs of paths that two hosts treated the same may differ in: file systems of the kernel, scratch
 space, logs and the journal, caches (apt's archives, ldconfig's, man's), package lists, the one-back copies
-that dpkg and the user tools keep, sudo's lectures and marks, systemd's own clocks and random seed, Ansible's scratch
-folders (a killed run leaves its own), users' caches, compiled Python (which holds its source's time)."""
+that dpkg and the user tools keep, sudo's lectures and marks, systemd's own clocks and random seed,
+Ansible's scratch folders (a killed run leaves its own), users' caches, compiled Python (which holds its
+source's time)."""
 
 _ABSENT = 0
 
