@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 HASHED_BYTES = 64 << 20
 """Files outside bin/ that are larger are compared by size alone: CUDA's libraries take seconds to read."""
 
+WRONG_CONTENT = ("hash mismatch", "checksum", "corruption")
+"""rattler hashes while it unpacks: a damaged archive may fail to unpack before its hash is known."""
+
 
 class Refusal(Exception):  # noqa: N818
     """An expected failure; ``answer`` is what the caller reads."""
@@ -145,9 +148,9 @@ async def _link(
 
 def _refusal(text: str) -> Refusal:
     why = " / ".join(text.splitlines())
-    if "hash mismatch" in text:
-        hint = "the channel or a mirror of it serves another file than the one that was locked"
-        return Refusal("conda-package-tampered", "a conda package has another SHA-256 than locked", why, hint)
+    if any(sign in text.lower() for sign in WRONG_CONTENT):
+        hint = "the channel, or a mirror of it, serves another file than the one that was locked"
+        return Refusal("conda-package-wrong", "a conda package is not the locked one", why, hint)
     return Refusal("conda-install-failed", "the conda packages cannot be installed", why)
 
 

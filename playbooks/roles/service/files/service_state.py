@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """State of a service unit and its server. Standard library only; changes nothing.
 
-``look``  prints {load_state, active_state, needs_reload, restarts, ready, stale: files newer than the process}
+``look``  prints {load_state, active_state, needs_reload, restarts, ready, stale: files newer than the server}
 ``wait``  prints {state: loading|ready|dead, ...}; when dead, an error object with the journal's end, exit 3
 """
 

@@ -1,0 +1,44 @@
+"""Errors that the roles' own programs find on a host."""
+
+from __future__ import annotations
+
+from localai_deploy.explanations import Explanation
+
+EXPLANATIONS: dict[str, Explanation] = {
+    "conda-package-wrong": Explanation(
+        title="A conda package is not the locked one",
+        cause="The channel, or a mirror of it, serves a damaged file or another one than was locked.",
+        detection="The archive's SHA-256 against the lock's, while it is unpacked.",
+        fix="Repair the mirror, or make a new lock on purpose with `up --update`.",
+    ),
+    "conda-install-failed": Explanation(
+        title="The conda packages cannot be installed",
+        cause="The channel does not answer, lacks a locked package, or the disk is full.",
+        detection="The installer's own error, given as the reason.",
+        fix="Run it again when the channel answers; a package that is gone for good needs a new lock.",
+    ),
+    "conda-environment-wrong": Explanation(
+        title="The environment is not what the lock says",
+        cause="An installation ended without an error, but packages or files differ.",
+        detection="The prefix's package records and file hashes against the lock.",
+        fix="Run it again; if it stays, report it with the names that the message gives.",
+    ),
+    "conda-prefix-foreign": Explanation(
+        title="The directory for the environment holds something else",
+        cause="It is not empty, and it is no conda environment.",
+        detection="It has no conda-meta.",
+        fix="Move it away.",
+    ),
+    "runtime-not-accepted": Explanation(
+        title="The server in the environment is not accepted",
+        cause="It was altered, belongs to another package than the locked one, or does not run here.",
+        detection="Its package's record, its SHA-256 and `--version`.",
+        fix="`up` restores an altered file; a server that does not run says why in the message.",
+    ),
+    "service-died": Explanation(
+        title="The service does not stay up",
+        cause="The server ended while it was waited for: a taken port, too little memory, a bad argument.",
+        detection="systemd's state of the unit while the server is asked for its health.",
+        fix="Read the journal's lines in the message; free the port or choose another model or context.",
+    ),
+}

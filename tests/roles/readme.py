@@ -1,0 +1,80 @@
+"""Each role's README, made from its meta data: ``python -m tests.roles.readme`` writes them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tests.roles.driver import ROLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+NAMES = tuple(sorted(path.name for path in ROLES.iterdir() if path.is_dir()))
+
+NOTES = {
+    "base": """
+Runs before all others. The first thing it writes is `deployment.json`, the last thing that `uninstall`
+removes. What apt really added is told from the package lists before and after, also when a run was cut off
+in between, and kept in `installed-packages.json`; `uninstall` removes exactly that, less what something else
+on the host needs by then. An account that was there before is neither changed nor removed.
+""",
+    "conda": """
+Compares `conda-meta` and the files themselves with the lock: what is missing, foreign, damaged or of another
+archive is installed anew, and only that. Files outside `bin/` of more than 64 MiB are compared by size. A
+prefix without one good package is made from nothing; a directory that is no conda environment is refused.
+Nothing of the rattler provider stays on the host. An archive whose SHA-256 differs is refused.
+""",
+    "llama_cpp": """
+Changes nothing but its record: `llama-server` must belong to the locked package, have the hash that was
+recorded when it was installed, and answer `--version` as an unprivileged user.
+""",
+    "model_store": """
+`files/model_store.py` does the work on the host, as `model_store_user`: it resumes, checks the SHA-256 before
+the final name appears, keeps free space, and holds a lock. The pull runs detached from the connection; the
+task *Follow the pull* shows its progress, and a pull that a cut-off run left behind is waited for. The token
+reaches the host in one file in memory that is gone before the pull begins.
+""",
+    "service": """
+The key reaches the server by `LoadCredential=`; the unit refuses to start with an empty key file. Without
+`service_gpu_devices` the server sees no device, and on a loopback address no other traffic. It is restarted
+when the unit, the key, the executable or a path of `service_read_only_paths` is newer than its process, so
+also after a run that was cut off before the restart. The wait ends with the journal's last lines when the
+server does not stay up, and counts only an answer on a socket of the server itself.
+""",
+}
+
+
+def readme(role: str) -> str:
+    """The README's text."""
+    entries = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    lines = [f"# {role}", "", entries["main"]["short_description"], NOTES[role]]
+    lines += ["No facts are needed. `become` comes from the play.", "", *_table(entries["main"]["options"])]
+    undo, options = entries["uninstall"]["short_description"], entries["uninstall"]["options"]
+    taken = ", ".join(f"`{name}`" for name in options)
+    lines += ["", f"`tasks_from: uninstall`: {undo} Takes {taken}."]
+    return "\n".join(lines) + "\n"
+
+
+def _table(options: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    yield "| variable | default | meaning |"
+    yield "| --- | --- | --- |"
+    for name, option in options.items():
+        default = "required" if option.get("required") else f"`{json.dumps(option['default'])}`"
+        yield f"| `{name}` | {default} | {' '.join(_sentences(option['description']))} |"
+
+
+def _sentences(description: str | list[str]) -> Iterable[str]:
+    return [description] if isinstance(description, str) else description
+
+
+def main() -> None:
+    """Write all of them."""
+    for role in NAMES:
+        (ROLES / role / "README.md").write_text(readme(role))
+
+
+if __name__ == "__main__":
+    main()
