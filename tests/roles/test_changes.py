@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.lab.content import ensure_content
+from tests.lab.mirror_daemon import https_url
 from tests.lab.state import difference
 from tests.roles.deployment import ORDER, PREFIX, STORE, command, environment_lock
 
@@ -129,6 +131,25 @@ def test_another_reference_to_the_same_file_is_recorded_without_a_download(
     assert scratch.driver.converge(["model_store"], wanted).changed == [PULL]
     assert len(mirror.requests("/hf/", scratch.host.address)) == before
     assert json.loads(shell(scratch.host, f"cat {MODEL}.json"))["reference"] == "hf:other/name/m.gguf"
+
+
+def test_a_hash_taken_on_trust_is_recorded_as_such_and_then_held(scratch: Chain, lab: Lab) -> None:
+    content = b"GGUF\x03\x00\x00\x00" + bytes(5000)
+    served = lab.files / "trusted.gguf"
+    served.write_bytes(content)
+    job = {
+        "file_name": served.name,
+        "reference": "https://mirror.lab/trusted.gguf",
+        "url": f"{https_url(lab)}/files/{served.name}",
+        "trust_first_download": True,
+    }
+    wanted = {**scratch.variables, "model_store_models": [job]}
+    assert scratch.driver.converge(["model_store"], wanted).changed == [PULL]
+    record = json.loads(shell(scratch.host, f"cat {STORE}/{served.name}.json"))
+    assert record["trusted_first_download"] is True
+    served.unlink()
+    known = {**wanted, "model_store_models": [{**job, "sha256": hashlib.sha256(content).hexdigest()}]}
+    assert scratch.driver.converge(["model_store"], known).changed == []
 
 
 def test_another_variant_replaces_only_its_package(scratch: Chain, lab: Lab, mirror: MirrorClient) -> None:
