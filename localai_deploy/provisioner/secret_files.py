@@ -30,10 +30,15 @@ def secret_inventory(variables: Mapping[str, Mapping[str, str]]) -> Iterator[Pat
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({GROUP: {"hosts": {host: dict(one) for host, one in variables.items()}}}, file)
+            json.dump({GROUP: {"hosts": {host: _literal(one) for host, one in variables.items()}}}, file)
         yield path
     finally:
         directory.remove()
+
+
+def _literal(variables: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Values that Ansible takes as they are: a password may look like a template."""
+    return {name: {"__ansible_unsafe": value} for name, value in variables.items()}
 
 
 def _memory_directory() -> str:

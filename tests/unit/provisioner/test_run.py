@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ from localai_deploy.provisioner.run import ALLOWED_ENVIRONMENT, RunResult, run_p
 from localai_deploy.provisioner.secret_files import secret_inventory
 
 SENTINEL = "sentinel-6f1c9d"
+AWKWARD = "x{{ 1 }}y %}$ '\""
 PLAYBOOK = """---
 - name: Probe
   hosts: inference
@@ -32,6 +34,10 @@ PLAYBOOK = """---
       changed_when: false
       no_log: true
       tags: [probe]
+    - name: Compare an awkward secret
+      ansible.builtin.command: "true"
+      changed_when: awkward_secret | hash('sha256') != wanted_hash
+      tags: [awkward]
     - name: Break
       ansible.builtin.shell: |
         echo '{"error_id": "no-space", "what": "disk full"}'; exit 3
@@ -65,7 +71,9 @@ def project(tmp_path: Path) -> Project:
 
 def run(project: Project, tag: str) -> tuple[RunResult, list[Event]]:
     events: list[Event] = []
-    with secret_inventory({"box": {"model_store_token": SENTINEL}}) as secrets:
+    digest = hashlib.sha256(AWKWARD.encode()).hexdigest()
+    secret = {"model_store_token": SENTINEL, "awkward_secret": AWKWARD, "wanted_hash": digest}
+    with secret_inventory({"box": secret}) as secrets:
         result = run_playbook(
             project,
             "site.yml",
@@ -102,6 +110,11 @@ def test_children_see_only_the_allowed_environment(project: Project, monkeypatch
     assert recorded["ANSIBLE_HOST_KEY_CHECKING"] == "True"
     ours = {name for name in recorded if os.environ.get(name) == recorded[name]}
     assert ours <= set(ALLOWED_ENVIRONMENT)
+
+
+def test_secret_that_looks_like_a_template_arrives_whole(project: Project) -> None:
+    result, _ = run(project, "awkward")
+    assert (result.changed, result.failed) == ({}, {})
 
 
 def test_failure_carries_the_programs_own_error(project: Project) -> None:
