@@ -13,6 +13,7 @@ from localai_deploy.cli.failure import error_lines
 from localai_deploy.cli.options import host_options, hosts_from, require_consent, verbose_option, yes_option
 from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.plan_text import plan_lines
+from localai_deploy.cli.plan_view import notice_unfinished_removal
 from localai_deploy.cli.progress import RunProgress, say
 from localai_deploy.cli.terminal import note, show, width_of
 from localai_deploy.domain import paths
@@ -41,6 +42,7 @@ def down(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
             for line in plan_lines(removal.plan, removal.facts, width_of(sys.stderr)):
                 note(line)
         errors = {one.host.name: one.error for one in answers if one.error}
+        notice_unfinished_removal(removals)
         if removals:
             require_consent("Remove this?", yes=options["yes"])
             errors |= _remove(removals, verbose=options["verbose"])

@@ -14,13 +14,15 @@ from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.plan_text import plan_lines
 from localai_deploy.cli.progress import say
 from localai_deploy.cli.terminal import note, show, width_of
-from localai_deploy.domain.observations import observe_step
+from localai_deploy.domain.observations import Observation, observe_step
+from localai_deploy.domain.remains import observe_remains
 from localai_deploy.domain.spec import Choices
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow.apply import journal_of
-from localai_deploy.workflow.deploy import Looked
+from localai_deploy.workflow.deploy import Looked, Removal
+from localai_deploy.workflow.journal import UnfinishedStep
 from localai_deploy.workflow.observe import PlannedHost
 
 
@@ -90,14 +92,22 @@ def notice_unfinished(planned: Sequence[PlannedHost]) -> None:
     """Say what became of a step that an earlier run left unfinished, as the host shows it."""
     for one in planned:
         step = journal_of(one.host.name).unfinished()
-        if step is None or one.deployment is None:
-            continue
-        seen = observe_step(step.kind, one.deployment, one.facts)
-        doing = "removing" if step.removing else "doing"
-        note(
-            click.style(
-                f"! {one.host.name}: an earlier run ({step.started}) was cut off while {doing} "
-                f"{step.kind.value}; on the host now: {seen.evidence} ({seen.state.value})",
-                fg="yellow",
-            )
-        )
+        if step and one.deployment:
+            _notice(one.host.name, step, observe_step(step.kind, one.deployment, one.facts))
+
+
+def notice_unfinished_removal(removals: Sequence[Removal]) -> None:
+    """The same before ``down``."""
+    for one in removals:
+        step = journal_of(one.host.name).unfinished()
+        if step:
+            _notice(one.host.name, step, observe_remains(step.kind, one.facts))
+
+
+def _notice(host: str, step: UnfinishedStep, seen: Observation) -> None:
+    doing = "removing" if step.removing else "doing"
+    text = (
+        f"! {host}: an earlier run ({step.started}) was cut off while {doing} {step.kind.value}; "
+        f"on the host now: {seen.evidence} ({seen.state.value})"
+    )
+    note(click.style(text, fg="yellow"))

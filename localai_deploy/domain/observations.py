@@ -59,6 +59,9 @@ def observe_prepare(deployment: Deployment, facts: HostFacts) -> Observation:
     changes = _record_changes(record, wanted)
     if changes:
         return Observation(State.DIFFERENT, f"{len(changes)} value(s) of the deployment differ", changes)
+    if paths.PACKAGES_FILE not in facts.files or paths.PACKAGES_BEFORE_FILE in facts.files:
+        come = Change("packages", "", paths.PACKAGES_FILE)
+        return Observation(State.PARTIAL, "marked as ours, but not what came with us", (come,))
     return Observation(State.PRESENT, "the deployment's record is as wanted")
 
 

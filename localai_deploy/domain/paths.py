@@ -8,6 +8,8 @@ PREFIX_DIR = "/opt/localai-deploy"
 LIBRARY_DIR = "/usr/local/lib/localai-deploy"
 
 DEPLOYMENT_FILE = f"{CONFIG_DIR}/deployment.json"
+PACKAGES_FILE = f"{CONFIG_DIR}/installed-packages.json"
+PACKAGES_BEFORE_FILE = f"{CONFIG_DIR}/packages-before.json"
 RUNTIME_FILE = f"{CONFIG_DIR}/runtime.json"
 API_KEY_FILE = f"{CONFIG_DIR}/api-key"
 MODEL_STORE_DIR = f"{STATE_DIR}/models"

@@ -10,6 +10,7 @@ from localai_deploy.domain.facts import CorruptRecord, HostFacts
 from localai_deploy.domain.observations import Observation, State, observe_step
 from localai_deploy.domain.plan import Action, Change, Finding, HostPlan, Severity, Step, StepKind
 from localai_deploy.domain.preflight import preflight, space_findings
+from localai_deploy.domain.remains import anything_of_ours
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.domain.units import format_bytes
 
@@ -75,9 +76,12 @@ _PURPOSE = {
 }
 
 
-def make_removal(name: str, facts: HostFacts, *, purge: bool) -> HostPlan:
-    """Plan ``down``: everything of ours goes, in reverse order; models stay unless ``purge``."""
-    if facts.deployment is None:
+def make_removal(name: str, facts: HostFacts, *, purge: bool, unfinished: bool = False) -> HostPlan:
+    """Plan ``down``: everything of ours goes, in reverse order; models stay unless ``purge``.
+
+    :param unfinished: a step was begun on the host and never ended, so there may be more than is seen.
+    """
+    if not unfinished and not anything_of_ours(facts, models_too=purge):
         return HostPlan(name, ())
     steps = [
         Step(StepKind.SERVICE, Action.REMOVE, "stop the service; remove its unit and API key"),

@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from localai_deploy.domain import paths
 from localai_deploy.domain.facts import HostFacts
+from localai_deploy.domain.observations import State
 from localai_deploy.domain.plan import ROLE_OF, HostPlan, StepKind
 from localai_deploy.domain.planning import make_removal
+from localai_deploy.domain.remains import observe_remains
 from localai_deploy.domain.spec import Choices
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.inventory import InventoryHost
@@ -20,7 +21,7 @@ from localai_deploy.targets import open_target
 from localai_deploy.targets.base import Target
 from localai_deploy.verifier.events import CheckProgress
 from localai_deploy.verifier.report import CheckResult, Report
-from localai_deploy.workflow.apply import HostOutcome, Listener, Run, open_run, run_steps
+from localai_deploy.workflow.apply import HostOutcome, Listener, Run, journal_of, open_run, run_steps
 from localai_deploy.workflow.holding import hold
 from localai_deploy.workflow.observe import PlannedHost, Say, plan_host, record_of
 from localai_deploy.workflow.together import ask_each
@@ -150,7 +151,9 @@ class Removal:
 def plan_removal(host: InventoryHost, target: Target, *, purge: bool) -> Removal:
     """Look at a host and plan to take everything of ours away."""
     facts = target.observe()
-    return Removal(host, target, facts, make_removal(host.name, facts, purge=purge), purge)
+    unfinished = journal_of(host.name).unfinished() is not None
+    plan = make_removal(host.name, facts, purge=purge, unfinished=unfinished)
+    return Removal(host, target, facts, plan, purge)
 
 
 def remove(removals: Sequence[Removal], listener: Listener) -> Mapping[str, HostOutcome]:
@@ -174,17 +177,19 @@ def _removal_variables(removal: Removal) -> dict[str, Any]:
 
 def _left_over(removal: Removal) -> LocalaiError | None:
     facts = removal.target.observe()
-    left = [path for path in (paths.DEPLOYMENT_FILE, paths.API_KEY_FILE) if path in facts.files]
-    if facts.deployment is not None:
-        left.append("the deployment record")
-    if facts.unit.load_state != "not-found":
-        left.append("the systemd unit")
+    seen = {kind: observe_remains(kind, facts) for kind in DEPLOY_STEPS}
+    kept = set() if removal.purge else {StepKind.MODELS}
+    left = [
+        f"{kind.value}: {one.evidence}"
+        for kind, one in seen.items()
+        if one.state is not State.ABSENT and kind not in kept
+    ]
     if not left:
         return None
     return LocalaiError(
         "left-over",
         f"{removal.host.name}: not everything is gone",
-        why=", ".join(left),
+        why="\n".join(left),
         hint="run down again",
         exit_code=ExitCode.PARTIAL,
     )
