@@ -26,7 +26,11 @@ def config() -> None:
     """Show and check settings."""
 
 
-@config.command("show", epilog="Example: localai-deploy config show -i inventories/home nas -o json")
+@config.command(
+    "show",
+    short_help="Show every value and where it came from.",
+    epilog="Example: localai-deploy config show -i inventories/home nas -o json",
+)
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @deployment_options
 @host_options
@@ -80,7 +84,10 @@ def _value_lines(value: object) -> list[str]:
     return [str(value)]
 
 
-@config.command(epilog="Example: localai-deploy config check -i inventories/home")
+@config.command(
+    short_help="Check an inventory's every value.",
+    epilog="Example: localai-deploy config check -i inventories/home",
+)
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @host_options
 def check(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
@@ -99,7 +106,10 @@ def _complete_schema(ctx: click.Context, param: click.Parameter, incomplete: str
     return [CompletionItem(name) for name in schema_names() if name.startswith(incomplete)]
 
 
-@config.command(epilog="Example: localai-deploy config schema > localai.schema.json")
+@config.command(
+    short_help="Print a JSON schema.",
+    epilog="Example: localai-deploy config schema > localai.schema.json",
+)
 @click.argument("name", default=HOST_VARIABLES, metavar="[NAME]", shell_complete=_complete_schema)
 def schema(name: str) -> None:
     """Print a JSON schema: of the host variables, for editors, or of what `-o json` prints.

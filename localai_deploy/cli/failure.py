@@ -34,10 +34,16 @@ def error_lines(error: LocalaiError, width: int = 0) -> list[str]:
     return lines
 
 
+_WANTED = {"declined", "interrupted"}
+"""Ids of ends that the user chose: they are told, but not as errors."""
+
+
 def show_error(error: LocalaiError, *, as_json: bool) -> int:
     """Print the error; returns its exit code."""
     if as_json:
         print_json("error", error=error_data(error))
+    elif error.error_id in _WANTED:
+        note("; ".join(part for part in (error.what, error.hint) if part))
     else:
         for line in error_lines(error, width_of(sys.stderr)):
             note(line)

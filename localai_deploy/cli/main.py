@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 PROGRAM = "localai-deploy"
+_NOBODY_LISTENS = (errno.EPIPE, errno.EIO)
+"""The reader of a pipe went away, or the terminal was closed."""
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("localai_deploy.cli.up:up", "Plan, confirm, install, verify: a local AI on a host."),
     "plan": ("localai_deploy.cli.plan:plan", "Show what `up` would do and why; change nothing."),
@@ -99,10 +102,19 @@ def main() -> NoReturn:
     end_in_order()
     try:
         code = run(sys.argv[1:])
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in _NOBODY_LISTENS:
+            raise
+        _silence()
         code = int(ExitCode.FAILED)
     sys.exit(code)
+
+
+def _silence() -> None:
+    """Let Python's last flush go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
 
 
 def run(arguments: list[str]) -> int:

@@ -147,7 +147,7 @@ class RunProgress:
         if event.bytes_total:
             text = self._transfer(event.host, event.task, event.bytes_done, event.bytes_total)
         else:
-            text = self._waiting[event.host] = f"not yet (looked {event.attempts} times)"
+            text = self._waiting[event.host] = f"not yet (look {event.attempts})"
         last = self._last_plain.setdefault(event.host, self._began)
         if not self._live.shown and self._clock() - last >= PLAIN_INTERVAL_S:
             self._last_plain[event.host] = self._clock()

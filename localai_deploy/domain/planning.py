@@ -56,7 +56,8 @@ def _replaces(kind: StepKind, seen: Observation) -> bool:
 def _reason(kind: StepKind, seen: Observation, deployment: Deployment) -> str:
     if seen.state is State.PRESENT and kind is not StepKind.VERIFY:
         return seen.evidence
-    wanted = _PURPOSE[kind].format(
+    purpose = _PURPOSE_OF_CHANGE.get(kind) if seen.state is State.DIFFERENT else None
+    wanted = (purpose or _PURPOSE[kind]).format(
         packages=len(deployment.lock.packages),
         download=format_bytes(deployment.lock.download_bytes),
         server=f"{deployment.package.name} {deployment.package.version} {deployment.package.build}",
@@ -73,6 +74,11 @@ _PURPOSE = {
     StepKind.MODELS: "pull {count} model file(s), checked by SHA-256",
     StepKind.SERVICE: "serve on {endpoint} under systemd, with an API key",
     StepKind.VERIFY: "prove it: service, port, key, model hash, runtime build, a real completion",
+}
+
+_PURPOSE_OF_CHANGE = {
+    StepKind.PREPARE: "write the new values into the host's record",
+    StepKind.SERVICE: "change the service on {endpoint} and start it anew",
 }
 
 
