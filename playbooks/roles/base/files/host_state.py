@@ -3,7 +3,7 @@
 
 ``look``       prints JSON {packages, added, pending, record, user, group}; changes nothing
 ``snapshot``   notes the installed packages, so that ``look`` can tell later what was added
-``removable``  prints the recorded packages that nothing else on the host needs
+``removable``  prints the packages that came with us and that nothing else on the host needs
 """
 
 from __future__ import annotations
@@ -21,12 +21,19 @@ from typing import Any
 
 RECORD = "installed-packages.json"
 SNAPSHOT = "packages-before.json"
+ANSIBLE_NEEDS = ("python3-apt",)
+"""Ansible's apt module brings it where it is missing."""
 
 
 def installed_packages() -> set[str]:
     """Names of all packages that are fully installed."""
-    lines = _output("dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\n").splitlines()
-    return {name for status, name in (line.split("\t") for line in lines) if status.startswith("ii")}
+    return {name for name, status in known_packages().items() if status.startswith("ii")}
+
+
+def known_packages() -> dict[str, str]:
+    """Name → dpkg's status of all packages that are installed, half installed or only configured."""
+    lines = _output("dpkg-query", "-W", "-f", "${Package}\t${db:Status-Abbrev}\n").splitlines()
+    return dict(line.split("\t") for line in lines)
 
 
 def removable(recorded: set[str]) -> set[str]:
@@ -44,14 +51,27 @@ def removed_with(names: set[str]) -> set[str]:
     return {match[1] for match in re.finditer(r"^(?:Purg|Remv) (\S+)", text, re.MULTILINE)}
 
 
-def look(config_dir: Path, user: str, group: str) -> dict[str, Any]:
-    """State of the host; ``added``: packages since the snapshot, ``pending``: there is a snapshot."""
-    packages = installed_packages()
+def added(config_dir: Path, wanted: list[str]) -> set[str]:
+    """Packages since the snapshot that ``wanted`` need: what an admin installed meanwhile stays out."""
     before = _read(config_dir / SNAPSHOT)
+    fresh = installed_packages() - set(before) if before is not None else set()
+    return fresh & needed_by({*wanted, *ANSIBLE_NEEDS} & {*known_packages()})
+
+
+def needed_by(names: set[str]) -> set[str]:
+    """``names`` and all that they depend on, directly or not."""
+    if not names:
+        return set()
+    options = ("--recurse", "--installed", "--no-recommends", "--no-suggests", "--no-enhances")
+    return {*names, *_output("apt-cache", "depends", *options, *sorted(names)).split()}
+
+
+def look(config_dir: Path, user: str, group: str, wanted: list[str]) -> dict[str, Any]:
+    """State of the host; ``added``: packages since the snapshot, ``pending``: there is a snapshot."""
     return {
-        "packages": sorted(packages),
-        "added": sorted(packages - set(before)) if before is not None else [],
-        "pending": before is not None,
+        "packages": sorted(installed_packages()),
+        "added": sorted(added(config_dir, wanted)),
+        "pending": _read(config_dir / SNAPSHOT) is not None,
         "record": _read(config_dir / RECORD),
         "user": _exists(pwd.getpwnam, user),
         "group": _exists(grp.getgrnam, group),
@@ -94,14 +114,16 @@ def main() -> int:
     parser.add_argument("config_dir", type=Path)
     parser.add_argument("user")
     parser.add_argument("group")
+    parser.add_argument("wanted", nargs="*", help="packages of the role")
     given = parser.parse_args()
     if given.command == "snapshot":
         snapshot(given.config_dir)
     elif given.command == "removable":
         recorded = (_read(given.config_dir / RECORD) or {}).get("packages", [])
-        print(json.dumps(sorted(removable(set(recorded)))))
+        ours = {*recorded, *added(given.config_dir, given.wanted)}
+        print(json.dumps(sorted(removable(ours))))
     else:
-        print(json.dumps(look(given.config_dir, given.user, given.group)))
+        print(json.dumps(look(given.config_dir, given.user, given.group, given.wanted)))
     return 0
 
 

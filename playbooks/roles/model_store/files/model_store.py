@@ -25,6 +25,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import ssl
 import sys
 import time
@@ -45,6 +46,7 @@ PROGRESS_BYTES = 1 << 20
 MINIMUM_BYTES_PER_S = 1024
 LONGEST_WAIT_S = 300.0
 GRACE_S = 1.0
+STOP_TIMEOUT_S = 10.0
 HEAD_BYTES = 16
 SAFETENSORS_HEADER_LIMIT = 100_000_000
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -570,6 +572,32 @@ def remove(directory: Path, name: str) -> dict[str, Any]:
     return {"changed": bool(paths), "freed_bytes": freed}
 
 
+def stop(directory: Path) -> dict[str, Any]:
+    """End the pulls at work in the store; what they fetched stays, and another pull goes on with it."""
+    for pid in (stopped := pulls_at_work(directory)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while left := pulls_at_work(directory):
+        if time.monotonic() > deadline:
+            raise Refusal("model-pull-busy", f"pulls do not end: processes {left}")
+        time.sleep(0.05)
+    return {"changed": bool(stopped), "stopped": len(stopped)}
+
+
+def pulls_at_work(directory: Path) -> list[int]:
+    """Processes that pull into ``directory``, those that wait for them included."""
+    wanted = [os.fsencode(word) for word in ("pull", "--dir", directory)]
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            program = next((n for n, word in enumerate(words) if word == os.fsencode(__file__)), len(words))
+            if words[program + 1 : program + 4] == wanted:
+                found.append(int(path.parent.name))
+    return found
+
+
 def check_head(name: str, path: Path) -> None:
     """Check the first bytes of a file; see :func:`check_magic`."""
     with path.open("rb") as stream:
@@ -696,7 +724,7 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="The model store of this host.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("pull", "status", "follow", "list", "verify", "rm"):
+    for name in ("pull", "status", "follow", "list", "verify", "rm", "stop"):
         command = commands.add_parser(name)
         command.add_argument("--dir", type=Path, required=True)
         if name == "follow":
@@ -709,7 +737,7 @@ def arguments() -> argparse.Namespace:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Run the command; returns its answer, raises Refusal."""
-    if not given.dir.is_dir():
+    if given.command != "stop" and not given.dir.is_dir():
         raise Refusal("model-store-missing", f"{given.dir} is not a directory")
     commands: dict[str, Callable[[], dict[str, Any]]] = {
         "pull": lambda: pull(given.dir, read_job(sys.stdin.read())),
@@ -718,6 +746,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         "list": lambda: {"models": models(given.dir)},
         "verify": lambda: verify(given.dir, given.names),
         "rm": lambda: remove(given.dir, given.names[0]),
+        "stop": lambda: stop(given.dir),
     }
     return commands[given.command]()
 
