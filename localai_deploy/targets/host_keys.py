@@ -1,7 +1,8 @@
 """Know a host's key before anybody logs in there.
 
 What is known is decided without the network. A key that is not known is fetched by ssh itself, so
-jump hosts and aliases of the user's configuration apply, but without any authentication.
+jump hosts and aliases of the user's configuration apply; ssh then refuses it, before anything is sent
+that the host could keep: no login is tried, not even the user's name is told.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,15 @@ from localai_deploy.targets.openssh import (
 from localai_deploy.targets.ssh_failures import connection_error
 
 _CONSOLE = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+_TOLD = "LOCALAI_DEPLOY_OFFERED_KEY"
+_TELL = f"""/bin/sh -c 'test "$1" = NONE || echo "$2" "$1" "$3" >>"${_TOLD}"' sh %t %H %K"""
+"""What ssh asks for known keys of a host; it knows none, and writes down which key was offered.
+
+``NONE`` is offered when ssh only wants to know which algorithms it should prefer.
+"""
+_CERTIFICATE = "-cert-v01@openssh.com"
+_NO_CERTIFICATE = ("-o", f"HostKeyAlgorithms=-*{_CERTIFICATE}")
+_AUTHORITY = "@cert-authority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +68,8 @@ class HostKey:
 
 
 def parse_known_hosts(text: str) -> tuple[HostKey, ...]:
-    """Entries of a known_hosts file; comments and marked lines (``@revoked``) are left out."""
-    lines = (line.split() for line in text.splitlines())
+    """Entries of a known_hosts file, authorities too; comments and ``@revoked`` lines are left out."""
+    lines = (line.removeprefix(_AUTHORITY).split() for line in text.splitlines())
     return tuple(
         HostKey(fields[0], fields[1], fields[2])
         for fields in lines
@@ -129,19 +139,24 @@ def fetch_key(connection: Connection) -> HostKey:
 
     :raises LocalaiError: ``host-unknown``, ``host-unreachable``, ``jump-host-key-unknown``.
     """
+    key = _offered(connection)
+    return _offered(connection, _NO_CERTIFICATE) if _CERTIFICATE in key.key_type else key
+
+
+def _offered(connection: Connection, more: Sequence[str] = ()) -> HostKey:
     with tempfile.TemporaryDirectory(prefix="lad-key-") as directory:
-        file = Path(directory) / "known_hosts"
+        file = Path(directory) / "offered"
         command = [
             "ssh",
             *PLAIN_SESSION,
-            *known_hosts_options(file, "accept-new"),
-            *("-o", "PreferredAuthentications=none"),
+            *known_hosts_options(Path("/dev/null"), _TELL),
             *("-o", "ControlMaster=no", "-o", "ControlPath=none"),
             *("-o", f"ConnectTimeout={CONNECT_TIMEOUT_S}"),
+            *more,
             *destination_words(connection),
             "true",
         ]
-        done = _run(command, connection)
+        done = _run(command, connection, {_TOLD: str(file)})
         keys = parse_known_hosts(file.read_text(encoding="utf-8")) if file.exists() else ()
     if not keys:
         raise connection_error(done.stderr.decode(errors="replace"), connection.display)
@@ -199,7 +214,12 @@ def _unknown(connection: Connection, offered: HostKey) -> LocalaiError:
     )
 
 
-def _run(command: Sequence[str], connection: Connection) -> Completed:
+def _run(
+    command: Sequence[str], connection: Connection, environment: Mapping[str, str] | None = None
+) -> Completed:
     return run_process(
-        command, timeout_s=LOGIN_TIMEOUT_S, display=connection.display, environment=ssh_environment()
+        command,
+        timeout_s=LOGIN_TIMEOUT_S,
+        display=connection.display,
+        environment={**ssh_environment(), **(environment or {})},
     )

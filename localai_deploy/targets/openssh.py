@@ -64,13 +64,15 @@ def destination_words(connection: Connection) -> list[str]:
     return [*words, *connection.ssh_args, "--", connection.destination]
 
 
-def known_hosts_options(file: Path, checking: str) -> list[str]:
-    """Only keys of ``file`` count; ``checking`` as StrictHostKeyChecking knows it."""
+def known_hosts_options(file: Path, command: str = "none") -> list[str]:
+    """Only keys of ``file``, and those that ``command`` prints, count; nobody is asked about others."""
     quoted = str(file).replace("%", "%%")
     return [
         *("-o", f'UserKnownHostsFile="{quoted}"'),
         *("-o", "GlobalKnownHostsFile=/dev/null"),
-        *("-o", f"StrictHostKeyChecking={checking}"),
+        *("-o", f"KnownHostsCommand={command}"),
+        *("-o", "StrictHostKeyChecking=yes"),
+        *("-o", "NoHostAuthenticationForLocalhost=no"),
         *("-o", "UpdateHostKeys=no"),
         *("-o", "HashKnownHosts=no"),
         *("-o", "VerifyHostKeyDNS=no"),
@@ -92,7 +94,7 @@ class OpenSsh:
     def options(self) -> list[str]:
         """Options for every connection to this host, Ansible's too."""
         return [
-            *known_hosts_options(known_hosts_file(), "yes"),
+            *known_hosts_options(known_hosts_file()),
             *("-o", f"ConnectTimeout={CONNECT_TIMEOUT_S}"),
             *("-o", "ServerAliveInterval=15"),
             *("-o", "ServerAliveCountMax=4"),

@@ -9,8 +9,14 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pytest
+
+from localai_deploy.domain.connection import Connection
+from localai_deploy.errors import LocalaiError
+from localai_deploy.targets import open_target
 
 ADDRESS = "127.0.0.1"
 _START_TIMEOUT_S = 10.0
@@ -40,6 +46,10 @@ class SshServer:
         """Give the server another identity, as a reinstalled machine has."""
         (self.directory / "host_ed25519").unlink()
         make_key(self.directory / "host_ed25519")
+        self.reload()
+
+    def reload(self) -> None:
+        """Let the server read its files again."""
         self.process.send_signal(signal.SIGHUP)
         _await_port(self.port)
 
@@ -76,6 +86,35 @@ def fingerprint(public_key: Path) -> str:
         ["ssh-keygen", "-lf", str(public_key)], capture_output=True, text=True, check=True
     )
     return printed.stdout.split()[1]
+
+
+def connection_to(server: SshServer, **values: object) -> Connection:
+    """A connection that vouches for the server's key and uses nothing of the user's configuration."""
+    base = Connection(
+        kind="ssh",
+        destination=ADDRESS,
+        user=getpass.getuser(),
+        port=server.port,
+        private_key_file=str(server.client_key),
+        ssh_args=("-F", "none", "-o", "IdentitiesOnly=yes"),
+        host_key=server.fingerprint,
+    )
+    return replace(base, **values)  # type: ignore[arg-type]
+
+
+def refusal(connection: Connection) -> LocalaiError:
+    """The error of a first connection that must not succeed."""
+    target = open_target("box", connection)
+    try:
+        with pytest.raises(LocalaiError) as caught:
+            target.connect().run(["true"])
+        return caught.value
+    finally:
+        target.close()
+
+
+def logins(server: SshServer) -> int:
+    return server.log.count("Accepted publickey")
 
 
 def free_port() -> int:

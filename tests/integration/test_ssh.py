@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,65 +19,22 @@ from localai_deploy.targets import open_target
 from localai_deploy.targets.host_keys import parse_known_hosts
 from localai_deploy.targets.openssh import known_hosts_file
 from localai_deploy.targets.ssh_host import SshHost
-from tests.integration.ssh_server import ADDRESS, SshServer, free_port, make_key, start_server
+from tests.integration.ssh_server import (
+    ADDRESS,
+    SshServer,
+    connection_to,
+    free_port,
+    logins,
+    make_key,
+    refusal,
+    start_server,
+)
 
-NOISY_LOGIN = "printf 'Welcome!\\n' >&2\n"
-
-
-@pytest.fixture(autouse=True)
-def own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """known_hosts of this test only, in a directory whose name needs quotes."""
-    directory = tmp_path / "my config"
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(directory))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    return directory
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[SshServer]:
-    server = start_server(tmp_path / "server")
-    yield server
-    server.stop()
-
-
-def connection_to(server: SshServer, **values: object) -> Connection:
-    base = Connection(
-        kind="ssh",
-        destination=ADDRESS,
-        user=getpass.getuser(),
-        port=server.port,
-        private_key_file=str(server.client_key),
-        ssh_args=("-F", "none", "-o", "IdentitiesOnly=yes"),
-        host_key=server.fingerprint,
-    )
-    return replace(base, **values)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def target(server: SshServer) -> Iterator[SshHost]:
-    target = open_target("box", connection_to(server))
-    assert isinstance(target, SshHost)
-    yield target
-    target.close()
-
-
-def refusal(connection: Connection) -> LocalaiError:
-    """The error of a first connection that must not succeed."""
-    target = open_target("box", connection)
-    try:
-        with pytest.raises(LocalaiError) as caught:
-            target.connect().run(["true"])
-        return caught.value
-    finally:
-        target.close()
+pytestmark = pytest.mark.usefixtures("own_configuration")
 
 
 def common_args(target: SshHost) -> str:
     return str(target.inventory_variables()["ansible_ssh_common_args"])
-
-
-def logins(server: SshServer) -> int:
-    return server.log.count("Accepted publickey")
 
 
 def test_a_command_runs_with_its_bytes_untouched(target: SshHost) -> None:
@@ -172,116 +129,6 @@ def test_noise_of_login_scripts_changes_nothing(server: SshServer) -> None:
     finally:
         target.close()
         noisy.stop()
-
-
-def test_an_unknown_key_is_refused_with_its_fingerprint(server: SshServer) -> None:
-    error = refusal(connection_to(server, host_key=""))
-    assert error.error_id == "host-key-unknown"
-    assert server.fingerprint in error.why
-    assert f"--accept-host-key {server.fingerprint}" in error.hint
-    assert f"localai_host_key: {server.fingerprint}" in error.hint
-    assert not known_hosts_file().exists()
-
-
-def test_nobody_logs_in_before_the_key_is_known(server: SshServer) -> None:
-    refusal(connection_to(server, host_key=""))
-    assert "Accepted" not in server.log
-    assert "Failed" not in server.log
-
-
-def test_a_vouched_key_is_kept_and_then_known(server: SshServer, target: SshHost) -> None:
-    target.connect().run(["true"])
-    file = known_hosts_file()
-    (key,) = parse_known_hosts(file.read_text())
-    assert (key.host, key.fingerprint) == (f"[{ADDRESS}]:{server.port}", server.fingerprint)
-    assert file.stat().st_mode & 0o777 == 0o600
-    again = open_target("box", connection_to(server, host_key=""))
-    assert again.connect().run(["true"]).returncode == 0
-    again.close()
-
-
-def test_a_known_key_needs_no_connection_of_its_own(server: SshServer, target: SshHost) -> None:
-    target.connect().run(["true"])
-    before = server.log.count("Connection from")
-    again = open_target("box", connection_to(server, host_key=""))
-    again.connect().run(["true"])
-    again.close()
-    assert server.log.count("Connection from") == before + 1
-
-
-def test_another_key_than_the_vouched_one_is_refused(server: SshServer) -> None:
-    other = "SHA256:" + "A" * 43
-    error = refusal(connection_to(server, host_key=other))
-    assert error.error_id == "host-key-mismatch"
-    assert server.fingerprint in error.why
-    assert other in error.why
-    assert not known_hosts_file().exists()
-
-
-def test_a_vouched_key_overrules_nothing_that_is_known(server: SshServer, target: SshHost) -> None:
-    target.connect().run(["true"])
-    error = refusal(connection_to(server, host_key="SHA256:" + "A" * 43))
-    assert error.error_id == "host-key-mismatch"
-
-
-def test_a_changed_key_is_refused_with_both_fingerprints(server: SshServer, target: SshHost) -> None:
-    target.connect().run(["true"])
-    target.close()
-    before, logged_in = server.fingerprint, logins(server)
-    server.change_host_key()
-    error = refusal(connection_to(server, host_key=""))
-    assert error.error_id == "host-key-changed"
-    assert before in error.why
-    assert server.fingerprint in error.why
-    assert logins(server) == logged_in
-
-
-def test_a_changed_key_that_is_vouched_for_replaces_the_old_one(server: SshServer, target: SshHost) -> None:
-    target.connect().run(["true"])
-    target.close()
-    server.change_host_key()
-    vouched = open_target("box", connection_to(server))
-    vouched.connect().run(["true"])
-    vouched.close()
-    again = open_target("box", connection_to(server, host_key=""))
-    assert again.connect().run(["true"]).returncode == 0
-    again.close()
-    assert len(parse_known_hosts(known_hosts_file().read_text())) == 1
-
-
-def test_a_key_of_another_type_is_a_changed_key(server: SshServer, target: SshHost) -> None:
-    target.connect().run(["true"])
-    target.close()
-    (server.directory / "host_ed25519").unlink()
-    make_key(server.directory / "host_ed25519", "ecdsa")
-    server.process.send_signal(1)
-    time.sleep(0.5)
-    assert refusal(connection_to(server, host_key="")).error_id == "host-key-changed"
-
-
-def test_two_runs_accept_at_once(server: SshServer) -> None:
-    program = (
-        "import sys\n"
-        "from localai_deploy.domain.connection import Connection\n"
-        "from localai_deploy.targets.host_keys import require_known\n"
-        "host, port, key, *args = sys.argv[1:]\n"
-        "require_known(Connection('ssh', host, '', int(port), '', tuple(args), key))\n"
-    )
-    connection = connection_to(server)
-    words = [ADDRESS, str(server.port), connection.host_key, *connection.ssh_args]
-    runs = [subprocess.Popen([os.sys.executable, "-c", program, *words]) for _ in range(8)]  # type: ignore[attr-defined]
-    assert [run.wait(timeout=60) for run in runs] == [0] * 8
-    assert len(parse_known_hosts(known_hosts_file().read_text())) == 1
-
-
-def test_the_users_own_known_hosts_do_not_count(server: SshServer, tmp_path: Path) -> None:
-    known = tmp_path / "known_hosts"
-    public = (server.directory / "host_ed25519.pub").read_text()
-    known.write_text(f"[{ADDRESS}]:{server.port} {public}")
-    configuration = tmp_path / "ssh_config"
-    configuration.write_text(f"Host *\n  UserKnownHostsFile {known}\n  StrictHostKeyChecking no\n")
-    error = refusal(connection_to(server, host_key="", ssh_args=("-F", str(configuration))))
-    assert error.error_id == "host-key-unknown"
 
 
 def test_a_wrong_key_is_an_authentication_failure(server: SshServer, tmp_path: Path) -> None:
@@ -420,3 +267,30 @@ def test_an_unknown_key_of_the_jump_host_is_told_as_such(
     error = refusal(Connection(kind="ssh", destination="inner", ssh_args=("-F", str(aliases))))
     assert error.error_id == "jump-host-key-unknown"
     assert time.monotonic() - started < 10, "it waited for an answer on a terminal"
+
+
+@contextmanager
+def agent(directory: Path, key: Path) -> Iterator[str]:
+    """An agent with one key; its socket."""
+    socket = directory / "agent"
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        while not socket.exists():
+            time.sleep(0.01)
+        subprocess.run(
+            ["ssh-add", "-q", str(key)], env={**os.environ, "SSH_AUTH_SOCK": str(socket)}, check=True
+        )
+        yield str(socket)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_a_key_in_an_agent(server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without = connection_to(server, private_key_file="", ssh_args=("-F", "none"))
+    with agent(tmp_path, server.client_key) as socket:
+        monkeypatch.setenv("SSH_AUTH_SOCK", socket)
+        target = open_target("box", without)
+        done = target.connect().run(["sh", "-c", "echo agent=$SSH_AUTH_SOCK"])
+        target.close()
+    assert done.stdout == b"agent=\n", "it is not forwarded"
