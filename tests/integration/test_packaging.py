@@ -54,7 +54,11 @@ def test_clean_environment_renders_and_starts(wheel: Path, tmp_path: Path) -> No
     ours = Path(next(p for p in sys.path if p.endswith("site-packages")))
     (site_packages / "dependencies.pth").write_text(f"{ours}\n")
     done = subprocess.run(
-        [python, "-c", RENDER, str(tmp_path / "project")], check=True, capture_output=True, text=True, cwd=tmp_path
+        [python, "-c", RENDER, str(tmp_path / "project")],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
     assert done.stdout.strip() == "['base', 'conda', 'llama_cpp', 'model_store', 'service']"
     located = subprocess.run(
