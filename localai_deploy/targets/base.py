@@ -38,6 +38,12 @@ class Target(Protocol):
         :raises LocalaiError: ``host-held``.
         """
 
+    def require_held(self) -> None:
+        """Go on only if a host that was held still is.
+
+        :raises LocalaiError: ``host-lock-lost``.
+        """
+
     def inventory_variables(self, *, shared: bool = True) -> dict[str, Any]:
         """How Ansible reaches the host, without secrets.
 

@@ -95,7 +95,13 @@ EXPLANATIONS: dict[str, Explanation] = {
         title="Another run is at work on the host",
         cause="Two runs at once would undo each other's work.",
         detection="/run/lock/localai-deploy.lock on the host is held over a live connection.",
-        fix="Wait for it. A killed run lets go by itself.",
+        fix="Wait for it. A killed run lets go by itself, one whose network broke within two minutes.",
+    ),
+    "host-lock-lost": Explanation(
+        title="This run no longer holds the host",
+        cause="The connection broke, or the machine that runs the command slept for some minutes.",
+        detection="The process that keeps the lock has ended; it is asked before each step.",
+        fix="Run the same command again: it goes on from here.",
     ),
     "host-lock-failed": Explanation(
         title="The host cannot be held against other runs",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from localai_deploy.domain.connection import Connection
@@ -19,6 +20,7 @@ class LocalHost:
         del connection
         self.name = name
         self._local = Local(password=become_password)
+        self._held: run_lock.Held | None = None
 
     def ensure(self) -> None:
         """It is here."""
@@ -31,9 +33,16 @@ class LocalHost:
         """One process."""
         return observe(self._local)
 
-    def hold(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def hold(self) -> Iterator[None]:
         """The same lock as over SSH."""
-        return run_lock.hold(self._local, self.name)
+        with run_lock.hold(self._local, self.name) as self._held:
+            yield
+
+    def require_held(self) -> None:
+        """Ask the process that holds the lock."""
+        if self._held:
+            self._held.require()
 
     def inventory_variables(self, *, shared: bool = True) -> dict[str, Any]:
         """Ansible's local connection, with the system's Python rather than ours."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from localai_deploy.domain.connection import Connection
@@ -22,6 +23,7 @@ class SshHost:
         self._connection = connection
         self._ssh = OpenSsh(connection, password=become_password)
         self._is_known = False
+        self._held: run_lock.Held | None = None
 
     def ensure(self) -> None:
         """Being reachable is all that is asked of it."""
@@ -47,9 +49,16 @@ class SshHost:
         """One round trip."""
         return observe(self.connect())
 
-    def hold(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def hold(self) -> Iterator[None]:
         """Lock the host itself, so runs from two machines see each other."""
-        return run_lock.hold(self.connect(), self.name)
+        with run_lock.hold(self.connect(), self.name) as self._held:
+            yield
+
+    def require_held(self) -> None:
+        """Ask the process that holds the lock."""
+        if self._held:
+            self._held.require()
 
     def inventory_variables(self, *, shared: bool = True) -> dict[str, Any]:
         """The same options as ours; ``shared`` also shares our connection while this object is open."""

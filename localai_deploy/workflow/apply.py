@@ -17,6 +17,7 @@ from localai_deploy.provisioner.events import Event, TaskFailed
 from localai_deploy.provisioner.render import Project, ProjectHost, render_project
 from localai_deploy.provisioner.run import run_playbook
 from localai_deploy.provisioner.secret_files import secret_inventory
+from localai_deploy.targets.base import Target
 from localai_deploy.workflow.journal import Journal
 from localai_deploy.workflow.state_dir import state_dir
 
@@ -52,6 +53,7 @@ class Run:
     directory: Path
     project: Project
     secrets: Path
+    targets: Mapping[str, Target]
     outcomes: dict[str, HostOutcome] = field(default_factory=dict)
 
     @property
@@ -60,7 +62,12 @@ class Run:
         return [name for name, outcome in self.outcomes.items() if outcome.error is None]
 
 
-def open_run(hosts: Sequence[ProjectHost], secrets: Mapping[str, Secrets], stack: ExitStack) -> Run:
+def open_run(
+    hosts: Sequence[ProjectHost],
+    secrets: Mapping[str, Secrets],
+    targets: Mapping[str, Target],
+    stack: ExitStack,
+) -> Run:
     """Render the project of a run; its secrets live until ``stack`` closes."""
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{random.token_hex(3)}"
     directory = state_dir() / "runs" / run_id
@@ -69,7 +76,8 @@ def open_run(hosts: Sequence[ProjectHost], secrets: Mapping[str, Secrets], stack
     project = render_project(directory / "project", hosts)
     variables = {host.name: _secret_variables(secrets[host.name]) for host in hosts}
     secret_file = stack.enter_context(secret_inventory(variables))
-    return Run(run_id, directory, project, secret_file, {host.name: HostOutcome() for host in hosts})
+    outcomes = {host.name: HostOutcome() for host in hosts}
+    return Run(run_id, directory, project, secret_file, targets, outcomes)
 
 
 def journal_of(host: str) -> Journal:
@@ -80,9 +88,18 @@ def journal_of(host: str) -> Journal:
 def run_steps(run: Run, kinds: Sequence[StepKind], listener: Listener, *, removing: bool = False) -> None:
     """Run the roles of ``kinds`` in that order; a host that fails drops out, the others go on."""
     for kind in kinds:
+        _drop_lost_hosts(run)
         hosts = run.good_hosts
         if kind in ROLE_OF and hosts:
             _run_step(run, kind, hosts, listener, removing=removing)
+
+
+def _drop_lost_hosts(run: Run) -> None:
+    for name in run.good_hosts:
+        try:
+            run.targets[name].require_held()
+        except LocalaiError as error:
+            run.outcomes[name].error = error
 
 
 def _run_step(run: Run, kind: StepKind, hosts: list[str], listener: Listener, *, removing: bool) -> None:

@@ -88,6 +88,7 @@ def deploy(
         run = open_run(
             [project_host(one) for one in planned],
             {one.host.name: one.host.secrets for one in planned},
+            {one.host.name: one.target for one in planned},
             stack,
         )
         run_steps(run, DEPLOY_STEPS, listener)
@@ -103,7 +104,8 @@ def verify(
     """Run the checks alone."""
     with ExitStack() as stack:
         hosts = [project_host(one) for one in planned]
-        run = open_run(hosts, {one.host.name: one.host.secrets for one in planned}, stack)
+        secrets = {one.host.name: one.host.secrets for one in planned}
+        run = open_run(hosts, secrets, {one.host.name: one.target for one in planned}, stack)
         return _verify(run, [host.name for host in hosts], on_check, on_check_progress)
 
 
@@ -163,7 +165,8 @@ def remove(removals: Sequence[Removal], listener: Listener) -> Mapping[str, Host
             ProjectHost(one.host.name, one.target.inventory_variables(), _removal_variables(one))
             for one in removals
         ]
-        run = open_run(hosts, {one.host.name: one.host.secrets for one in removals}, stack)
+        secrets = {one.host.name: one.host.secrets for one in removals}
+        run = open_run(hosts, secrets, {one.host.name: one.target for one in removals}, stack)
         run_steps(run, DEPLOY_STEPS[::-1], listener, removing=True)
     for one in removals:
         outcome = run.outcomes[one.host.name]

@@ -110,6 +110,8 @@ def pull(planned: PlannedHost, model: ModelFile, listener: Listener) -> HostOutc
         )
     wanted = replace(planned, deployment=replace(deployment, models=(model,)))
     with ExitStack() as stack:
-        run = open_run([project_host(wanted)], {planned.host.name: planned.host.secrets}, stack)
+        name = planned.host.name
+        secrets, targets = {name: planned.host.secrets}, {name: planned.target}
+        run = open_run([project_host(wanted)], secrets, targets, stack)
         run_steps(run, [StepKind.MODELS], listener)
     return run.outcomes[planned.host.name]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from localai_deploy.errors import LocalaiError
+from localai_deploy.targets import run_lock
 from localai_deploy.targets.executor import Local
 from localai_deploy.targets.run_lock import hold
 
@@ -79,6 +80,26 @@ def test_a_killed_run_lets_go(lock: str, number: signal.Signals) -> None:
     process.send_signal(number)
     process.wait(timeout=10)
     assert comes_free(lock, within_s=5)
+
+
+def test_a_holder_that_fell_silent_loses_the_host(lock: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_lock, "SILENCE_S", 0.3)
+    with hold(Local(), "box", lock_file=lock) as held:
+        held.require()
+        assert comes_free(lock, within_s=5)
+        held._process.wait(timeout=5)
+        with pytest.raises(LocalaiError) as caught:
+            held.require()
+        assert (caught.value.error_id, caught.value.exit_code) == ("host-lock-lost", 5)
+
+
+def test_signs_of_life_keep_the_host(lock: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_lock, "SILENCE_S", 0.6)
+    monkeypatch.setattr(run_lock, "SIGN_INTERVAL_S", 0.1)
+    with hold(Local(), "box", lock_file=lock) as held:
+        assert not comes_free(lock, within_s=1.5)
+        held.require()
+    try_to_hold(lock)
 
 
 def test_all_users_may_open_it(lock: str) -> None:
