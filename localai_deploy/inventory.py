@@ -189,9 +189,9 @@ def _refuse_unknown(variables: Mapping[str, Sourced]) -> None:
 
 
 def _connection(name: str, raw: Mapping[str, Any]) -> tuple[Connection, Secrets]:
-    password = raw.get("ansible_become_password") or raw.get("ansible_become_pass") or ""
+    secrets = Secrets(_password(name, raw))
     if str(raw.get("ansible_connection", "")) == "local":
-        return Connection(kind="local"), Secrets(str(password))
+        return Connection(kind="local"), secrets
     connection = Connection(
         kind="ssh",
         destination=str(raw.get("ansible_host") or name),
@@ -200,7 +200,20 @@ def _connection(name: str, raw: Mapping[str, Any]) -> tuple[Connection, Secrets]
         private_key_file=str(raw.get("ansible_ssh_private_key_file") or ""),
         ssh_args=_words(name, "ansible_ssh_common_args", raw),
     )
-    return connection, Secrets(str(password))
+    return connection, secrets
+
+
+def _password(name: str, raw: Mapping[str, Any]) -> str:
+    """Sudo's password; a line break at its end, as block scalars of YAML have, does not belong to it."""
+    given = raw.get("ansible_become_password") or raw.get("ansible_become_pass") or ""
+    password = str(given).rstrip("\r\n")
+    if not password.isprintable():
+        raise InputError(
+            "setting-invalid",
+            f"ansible_become_password of {name} is not one line of printable characters",
+            hint="vault it anew: ansible-vault encrypt_string --name ansible_become_password",
+        )
+    return password
 
 
 def _port(name: str, value: object) -> int:

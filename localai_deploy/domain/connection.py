@@ -14,6 +14,9 @@ ConnectionKind = Literal["ssh", "local"]
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?")
+_SSH_OPTION = re.compile(
+    r"-[46ACKXYakqvx]+|-[46ACKXYakqvx]*(?P<takes>[BDFIJLRbcilmop])(?P<value>.*)", re.DOTALL
+)
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
 
@@ -26,7 +29,8 @@ class Connection:
     :param user: login name; empty leaves it to the SSH configuration.
     :param port: TCP port; 0 leaves it to the SSH configuration.
     :param private_key_file: path of a key; empty leaves it to the SSH configuration.
-    :param ssh_args: further options for ``ssh``, one word each (``-o``, ``ProxyJump=bastion``).
+    :param ssh_args: further options for ``ssh``, one word each (``-o``, ``ProxyJump=bastion``); not those
+        that name another host, another session or somebody else's connection (``-S``).
     :param host_key: the fingerprint the user vouches for (``SHA256:…``); empty: known_hosts decides.
     :param become_password_needed: ``sudo`` asks for a password on this host.
     """
@@ -46,6 +50,7 @@ class Connection:
             raise _invalid(f"{self.user}@{self.destination}", "the user is letters, digits and . _ + -")
         if not 0 <= self.port <= 65535:
             raise _invalid(f"{self.destination}:{self.port}", "a port is 1 to 65535")
+        _check_ssh_args(self.ssh_args)
         if self.host_key and not _FINGERPRINT.fullmatch(self.host_key):
             raise InputError(
                 "host-key-invalid",
@@ -67,6 +72,19 @@ def check_host_name(text: str) -> None:
     """
     if not (_NAME.fullmatch(text) or _is_ipv6(text)):
         raise _invalid(text, "a host is letters, digits and . _ -, or an IPv6 address")
+
+
+def _check_ssh_args(words: tuple[str, ...]) -> None:
+    rest = iter(words)
+    for word in rest:
+        match = _SSH_OPTION.fullmatch(word)
+        if match is None or (match["takes"] and not match["value"] and not next(rest, "")):
+            raise InputError(
+                "setting-invalid",
+                f"{word!r} cannot be given to ssh",
+                why="ansible_ssh_common_args may hold options that say how to get to the host",
+                hint="put everything else into ~/.ssh/config",
+            )
 
 
 def parse_destination(text: str) -> Connection:

@@ -192,3 +192,19 @@ def test_a_connection_variable_that_is_wrong(tmp_path: Path, variable: str) -> N
     with pytest.raises(InputError, match=r"ansible_\w+ of nas") as caught:
         load_hosts([], inventory, NO_FLAGS)
     assert caught.value.error_id == "setting-invalid"
+
+
+@pytest.mark.parametrize("written", ["'pass word'", '"pass word\\n"', "|\n        pass word\n"])
+def test_a_password_ends_before_its_line_break(tmp_path: Path, written: str) -> None:
+    text = f"inference:\n  hosts:\n    nas:\n      ansible_become_password: {written}\n"
+    (host,) = load_hosts([], one_file(tmp_path, text), NO_FLAGS)
+    assert host.secrets.become_password == "pass word"
+
+
+@pytest.mark.parametrize("written", ['"first\\nsecond"', '"a\\tb"', '"a\\0b"'])
+def test_a_password_of_several_lines_is_refused_unseen(tmp_path: Path, written: str) -> None:
+    text = f"inference:\n  hosts:\n    nas:\n      ansible_become_password: {written}\n"
+    with pytest.raises(InputError, match="not one line") as caught:
+        load_hosts([], one_file(tmp_path, text), NO_FLAGS)
+    assert caught.value.error_id == "setting-invalid"
+    assert "first" not in str(caught.value) + caught.value.hint

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from localai_deploy.domain.connection import Connection, parse_destination
@@ -69,6 +71,19 @@ def test_localhost_is_this_machine_unless_a_user_is_named() -> None:
         "box,other",
         "box=1",
         "{{box}}",
+        "--",
+        "-",
+        "a>b",
+        "a/b",
+        "a%b",
+        "user@-oProxyCommand=id",
+        "a@b@c",
+        "ho\u0441t",
+        "~",
+        "a:22",
+        "${HOME}",
+        "box\n",
+        "-oX@box",
         "b\u00fccher",
         "box\u200b",
         "x" * 254,
@@ -102,3 +117,43 @@ def test_what_is_no_fingerprint(key: str) -> None:
 
 def test_a_fingerprint() -> None:
     assert Connection("ssh", "box", host_key=FINGERPRINT).host_key == FINGERPRINT
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-F none -o IdentitiesOnly=yes",
+        "-oProxyJump=bastion -J a,b",
+        "-J bastion -4 -vv -C",
+        "-4Ao ForwardAgent=yes",
+        '-o "ProxyCommand=nc -X connect %h %p"',
+        "-i ~/.ssh/other -l lee -p 2222 -b 192.0.2.1",
+    ],
+)
+def test_options_on_the_way_to_the_host(words: str) -> None:
+    assert Connection("ssh", "box", ssh_args=tuple(shlex.split(words))).ssh_args
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "other-host",
+        "-S /tmp/s",
+        "-M",
+        "-O exit",
+        "-tt",
+        "-f",
+        "-N",
+        "-W x:1",
+        "-G",
+        "--",
+        "",
+        "-o",
+        "-4 x",
+        "-vF",
+    ],
+)
+def test_options_that_lead_elsewhere(words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Connection("ssh", "box", ssh_args=tuple(words.split(" ")))
+    assert caught.value.error_id == "setting-invalid"

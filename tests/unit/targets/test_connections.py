@@ -11,88 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from localai_deploy.domain.connection import Connection, parse_destination
-from localai_deploy.errors import InputError, LocalaiError
+from localai_deploy.domain.connection import Connection
+from localai_deploy.errors import LocalaiError
 from localai_deploy.targets import open_target
 from localai_deploy.targets.executor import Local, run_process
 from localai_deploy.targets.host_keys import parse_known_hosts
 from localai_deploy.targets.openssh import OpenSsh
 from localai_deploy.targets.ssh_failures import connection_error
 from localai_deploy.targets.ssh_host import SshHost
-
-HOSTILE = [
-    "",
-    " ",
-    "-oProxyCommand=id",
-    "--",
-    "-",
-    "a b",
-    "a;id",
-    "$(id)",
-    "`id`",
-    "a|b",
-    "a&b",
-    "a>b",
-    "a\nb",
-    "a\n",
-    "a'b",
-    'a"b',
-    "a\\b",
-    "a/b",
-    "a%b",
-    "ssh://a",
-    "user@-oProxyCommand=id",
-    "-l@host",
-    "@host",
-    "a@b@c",
-    "ho\u0441t",
-    "a\0b",
-    "*",
-    "~",
-    "a:22",
-    "${HOME}",
-    ".hidden",
-    "x" * 300,
-]
-
-
-@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text)[:20])
-def test_a_name_with_other_characters_is_refused(text: str) -> None:
-    with pytest.raises(InputError) as caught:
-        parse_destination(text)
-    assert (caught.value.error_id, caught.value.exit_code) == ("host-name-invalid", 2)
-
-
-@pytest.mark.parametrize(
-    ("text", "user", "destination"),
-    [
-        ("box", "", "box"),
-        ("admin@box", "admin", "box"),
-        ("admin@192.0.2.10", "admin", "192.0.2.10"),
-        ("box.lan", "", "box.lan"),
-        ("first.last@my_box-1", "first.last", "my_box-1"),
-        ("root@2001:db8::1", "root", "2001:db8::1"),
-        ("root@[2001:db8::1]", "root", "2001:db8::1"),
-        ("fe80::1%eth0", "", "fe80::1%eth0"),
-        ("127.0.0.1", "", "127.0.0.1"),
-    ],
-)
-def test_destinations(text: str, user: str, destination: str) -> None:
-    connection = parse_destination(text)
-    assert (connection.kind, connection.user, connection.destination) == ("ssh", user, destination)
-
-
-def test_localhost_alone_needs_no_ssh() -> None:
-    assert parse_destination("localhost").kind == "local"
-    assert parse_destination("me@localhost").kind == "ssh"
-
-
-@pytest.mark.parametrize(
-    "values", [{"user": "-oX"}, {"user": "a b"}, {"port": -1}, {"port": 65536}, {"host_key": "SHA256:short"}]
-)
-def test_other_values_of_a_connection_are_checked_too(values: dict[str, str | int]) -> None:
-    with pytest.raises(InputError):
-        Connection(kind="ssh", destination="box", **values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +132,7 @@ def test_this_machine_as_a_target() -> None:
 def test_a_target_class_is_loaded_when_it_is_needed() -> None:
     program = "import sys, localai_deploy.targets; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "localai_deploy.targets.base" in done.stdout
+    assert "localai_deploy.targets" in done.stdout.split()
     assert "openssh" not in done.stdout
 
 
