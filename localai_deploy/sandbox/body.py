@@ -1,0 +1,105 @@
+"""What stands behind a VM: the protocol, and a body that has only a power state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class BodyError(Exception):
+    """The guest could not be started; the text is the task's error."""
+
+
+class AgentSilent(Exception):  # noqa: N818
+    """No guest agent answers."""
+
+
+@dataclass(frozen=True)
+class GuestPlan:
+    """What a body needs to run a VM: its applied configuration and the files of its disks by slot."""
+
+    vmid: int
+    name: str
+    config: dict[str, Any]
+    disks: dict[str, str] = field(default_factory=dict)
+
+
+class GuestBody(Protocol):
+    """A guest as the node drives it."""
+
+    def start(self, plan: GuestPlan) -> None:
+        """Switch on; raises BodyError."""
+
+    def stop(self) -> None:
+        """Switch off at once; fine when it is off."""
+
+    def shutdown(self, timeout_s: float) -> bool:
+        """Ask the guest to power off; False when it still runs after the time."""
+
+    def reset(self) -> None:
+        """Press the reset button."""
+
+    def pause(self) -> None:
+        """Stop the CPUs."""
+
+    def resume(self) -> None:
+        """Let the CPUs run on."""
+
+    def state(self) -> str:
+        """`stopped`, `running` or `paused`."""
+
+    def unplug(self, device: str) -> bool:
+        """Take a device away while the guest runs; False when the guest keeps it."""
+
+    def agent(self, command: str, arguments: dict[str, Any]) -> Any:
+        """The agent's result of a command (exec, file-read, …); raises AgentSilent."""
+
+    def interfaces(self) -> list[dict[str, Any]]:
+        """The agent's list of network interfaces; raises AgentSilent."""
+
+
+@dataclass
+class BareBody:
+    """No guest at all: keeps the power state, answers agent calls as configured."""
+
+    answers: dict[str, Any] | None = None
+    network: list[dict[str, Any]] | None = None
+    powers_off: bool = False
+    power: str = "stopped"
+
+    def start(self, plan: GuestPlan) -> None:  # noqa: ARG002
+        self.power = "running"
+
+    def stop(self) -> None:
+        self.power = "stopped"
+
+    def shutdown(self, timeout_s: float) -> bool:  # noqa: ARG002
+        if self.powers_off:
+            self.power = "stopped"
+        return self.powers_off
+
+    def reset(self) -> None:
+        self.power = "running"
+
+    def pause(self) -> None:
+        self.power = "paused"
+
+    def resume(self) -> None:
+        self.power = "running"
+
+    def state(self) -> str:
+        return self.power
+
+    def unplug(self, device: str) -> bool:
+        return device.startswith("scsi")
+
+    def agent(self, command: str, arguments: dict[str, Any]) -> Any:
+        if self.answers is None or command not in self.answers:
+            raise AgentSilent
+        answer = self.answers[command]
+        return answer(arguments) if callable(answer) else answer
+
+    def interfaces(self) -> list[dict[str, Any]]:
+        if self.network is None:
+            raise AgentSilent
+        return self.network

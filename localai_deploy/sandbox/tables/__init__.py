@@ -1,0 +1,1 @@
+"""Typed tables of the paths, parameters and privileges that the node knows."""

@@ -1,0 +1,193 @@
+"""Disks of a VM: allocate, import, remove, put aside as unused."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localai_deploy.sandbox.site import Site
+from localai_deploy.sandbox.state import Config, Storage, Volume
+from localai_deploy.sandbox.tasks import Task, TaskFailed
+from localai_deploy.sandbox.verification import Values
+from localai_deploy.sandbox.vm_values import NEW_DISK, is_cdrom, is_cloudinit, is_drive, parse, print_drive
+from localai_deploy.sandbox.volumes import (
+    add_volume,
+    format_size,
+    in_units,
+    kind_of,
+    path_of,
+    real_file,
+    remove_volume,
+    usable_storage,
+)
+
+CLOUDINIT_BYTES = 4 << 20
+EFI_BYTES = {"4m": 528 << 10, "2m": 128 << 10}
+_QCOW = (
+    "fmt=qcow2 cluster_size={cluster} extended_l2={extended} preallocation=metadata compression_type=zlib "
+    "size={size}{backing} lazy_refcounts=off refcount_bits=16"
+)
+
+
+def formatting_line(path: str, kind: str, size: int, backing: str = "") -> str:
+    """What the image tool says when it makes an image."""
+    if kind != "qcow2":
+        return f"Formatting '{path}', fmt={kind} size={size} preallocation=off"
+    extra = f" backing_file={backing} backing_fmt=qcow2" if backing else ""
+    large = {"cluster": 131072, "extended": "on"} if backing else {"cluster": 65536, "extended": "off"}
+    return f"Formatting '{path}', {_QCOW.format(size=size, backing=extra, **large)}"
+
+
+@dataclass
+class DiskWork:
+    """Makes and removes disks of one VM within a task; `made` is what a failure takes back."""
+
+    site: Site
+    task: Task
+    node: str
+    vmid: int
+
+    def __post_init__(self) -> None:
+        self.made: list[str] = []
+
+    def create_all(self, values: dict[str, Any], default: str | None = None) -> Config:
+        """The drives of a configuration with their volumes made; raises TaskFailed or ApiError."""
+        release = self.site.cluster.release
+        return {
+            name: self.create(name, parse(name, values[name], release), default)
+            for name in sorted(values)
+            if is_drive(name)
+        }
+
+    def create(self, name: str, drive: Values, default: str | None) -> str:
+        """One drive's string with its volume made."""
+        new = NEW_DISK.fullmatch(drive["file"])
+        if is_cloudinit(drive) and ":" in drive["file"] and not drive["file"].endswith(".qcow2"):
+            store = usable_storage(self.site, drive["file"].partition(":")[0], self.node)
+            volume = self.allocate(store, "cloudinit", drive.get("format", "qcow2"), CLOUDINIT_BYTES)
+            made = {**drive, "file": volume.volid, "media": "cdrom"}
+        elif new and not is_cdrom(drive):
+            store = usable_storage(self.site, new.group(1) or default or "", self.node)
+            made = self._new(name, drive, store, float(new.group(2)))
+        else:
+            return self._existing(drive)
+        made.pop("format", None)
+        text = print_drive(made)
+        self.task.say(f"{name}: successfully created disk '{text}'")
+        return text
+
+    def _new(self, name: str, drive: Values, store: Storage, gib: float) -> Values:
+        source = drive.get("import-from")
+        rest = {key: value for key, value in drive.items() if key != "import-from"}
+        if source is not None:
+            volume = self.copy(source, store, drive.get("format"), f"create full clone of drive ({source})")
+        elif name.startswith("efidisk"):
+            size = EFI_BYTES[drive.get("efitype", "2m")]
+            volume = self.allocate(store, None, drive.get("format", "raw"), size, used=size)
+            self.say_transferred(size)
+            self.task.say(f"transferred {in_units(size)} of {in_units(size)} (100.00%)")
+        else:
+            size = EFI_BYTES["2m"] * 32 if name.startswith("tpmstate") else int(gib * (1 << 30))
+            volume = self.allocate(store, None, drive.get("format", "raw"), size)
+        return {**rest, "file": volume.volid, "size": format_size(volume.size)}
+
+    def _existing(self, drive: Values) -> str:
+        volume = self.site.cluster.volumes.get(drive["file"])
+        if volume is None:
+            if drive["file"] in {"none", "cdrom"} or drive["file"].startswith("/"):
+                return print_drive(drive)
+            raise TaskFailed(f"volume '{drive['file']}' does not exist")
+        return print_drive({**drive, "size": format_size(volume.size)})
+
+    def say_transferred(self, size: int) -> None:
+        whole = in_units(size)
+        self.task.say(f"transferred 0.0 B of {whole} (0.00%)")
+        self.task.say(f"transferred {whole} of {whole} (100.00%)")
+
+    def allocate(
+        self,
+        store: Storage,
+        name: str | None,
+        kind: str,
+        size: int,
+        *,
+        used: int = 266240,
+        backing: Volume | None = None,
+    ) -> Volume:
+        """A new volume on a storage; without a name the next `disk-N`."""
+        with self.site.cluster.lock:
+            file = f"vm-{self.vmid}-{name or self._free_name(store)}.{kind}"
+            prefix = f"{backing.volid.partition(':')[2]}/" if backing else ""
+            volid = f"{store.name}:{prefix}{self.vmid}/{file}"
+            volume = Volume(volid, "images", kind, size, int(time.time()), used=used, vmid=self.vmid)
+            volume.parent = backing.volid.rpartition("/")[2] if backing else None
+            volume.file = str(real_file(self.site, store, volid))
+            add_volume(self.site, volume)
+        self.made.append(volid)
+        relative = "../" + "/".join(backing.volid.partition(":")[2].split("/")[-2:]) if backing else ""
+        self.task.say(formatting_line(path_of(store, volid), kind, size, relative))
+        return volume
+
+    def _free_name(self, store: Storage) -> str:
+        names = [
+            volume.volid for volume in self.site.cluster.volumes_of(self.vmid) if volume.store == store.name
+        ]
+        number = next(n for n in range(1000) if not any(f"-{self.vmid}-disk-{n}." in name for name in names))
+        return f"disk-{number}"
+
+    def copy(self, source: str, store: Storage, kind: str | None, said: str) -> Volume:
+        """A full copy of a volume; raises TaskFailed when the storage is full."""
+        origin = self.site.cluster.volumes.get(source)
+        if origin is None:
+            raise TaskFailed(f"cannot import from '{source}' - volume does not exist")
+        self.task.say(said)
+        size = origin.virtual_size if origin.virtual_size is not None else origin.size
+        kind = kind or (origin.format if origin.format in {"raw", "qcow2", "vmdk"} else "raw")
+        need = max(origin.used, 1)
+        room = store.avail
+        volume = self.allocate(store, None, kind, size, used=min(need, max(room, 0)))
+        if self.site.cluster.release.major > 8 or kind_of(source)[0] == "images":
+            self.task.say(f"allocated target volume '{volume.volid}'")
+        self.task.say(f"transferred 0.0 B of {in_units(size)} (0.00%)")
+        self.task.wait(self.site.pace.import_s)
+        if need > room or self.site.faults.hit(f"import {volume.volid}", "storage-full"):
+            self._no_space(source, volume, store)
+        if origin.file and volume.file and Path(origin.file).exists():
+            _copy_file(origin.file, volume.file)
+        self.task.say(f"transferred {in_units(size)} of {in_units(size)} (100.00%)")
+        volume.virtual_size = size
+        return volume
+
+    def _no_space(self, source: str, volume: Volume, store: Storage) -> None:
+        target = path_of(store, volume.volid)
+        self.task.say("qemu-img: error while writing at byte 1048576: No space left on device")
+        raise TaskFailed(
+            f"cannot import from '{source}' - copy failed: command '/usr/bin/qemu-img convert -p -n -f qcow2 "
+            f"-O {volume.format} {source} {target}' failed: exit code 1"
+        )
+
+    def take_back(self) -> None:
+        """Remove what was made."""
+        for volid in self.made:
+            remove_volume(self.site, volid)
+
+
+def _copy_file(source: str, target: str) -> None:
+    with Path(source).open("rb") as origin, Path(target).open("wb") as copy:
+        while block := origin.read(1 << 22):
+            copy.write(block)
+
+
+def put_aside(site: Site, vmid: int, config: Config, value: str) -> None:
+    """A drive that left its slot: its own disk becomes `unusedN`, a cloud-init disk goes away."""
+    drive = parse("scsi0", value, site.cluster.release)
+    volume = site.cluster.volumes.get(drive["file"])
+    if volume is None or volume.vmid != vmid:
+        return
+    if is_cloudinit(drive):
+        remove_volume(site, drive["file"])
+        return
+    free = next(f"unused{n}" for n in range(256) if f"unused{n}" not in config)
+    config[free] = drive["file"]
