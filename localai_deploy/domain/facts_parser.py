@@ -51,7 +51,7 @@ def parse_facts(output: str) -> HostFacts:
         free_bytes=_free(sections.get("free", "")),
         listening=(
             socket_listeners(sections.get("sockets", ""), sections.get("cgroups", ""))
-            or kernel_listeners(sections.get("proc_net", ""))
+            or kernel_listeners(sections.get("proc_net", ""), sections.get("unit_sockets", ""))
         ),
         runtimes=other_runtimes(
             sections.get("units", "").split(),
@@ -123,6 +123,8 @@ def _processes(sections: Mapping[str, str]) -> Iterator[Process]:
 def _record(text: str | None) -> Record:
     if text is None:
         return None
+    if not text.strip():
+        return CorruptRecord("empty, or not to be read by this user")
     try:
         value = json.loads(text)
     except RecursionError:

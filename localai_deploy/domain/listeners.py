@@ -12,8 +12,10 @@ from localai_deploy.domain.observation_sections import printable
 _OWNER = re.compile(r'\("([^"]*)"[^()]*,pid=(\d{1,10}),fd=\d+\)\)\s*$')
 """The last owner of ``users:(("name",pid=1,fd=2),…)``: a process can choose its name, not what follows it."""
 _UNIT = re.compile(r"/([^/\s]+\.service)(?=[/\s]|$)")
-_KERNEL_LINE = re.compile(r"\s*\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) \S+ 0A .*")
-"""A line of the kernel's table whose state is 0A: listening."""
+_KERNEL_LINE = re.compile(
+    r"\s*\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) \S+ 0A(?: +\S+){3} +\d+ +\d+ +(\d+)(?: .*)?"
+)
+"""A line of the kernel's table whose state is 0A, listening: address, port, inode of the socket."""
 
 
 def socket_listeners(sockets: str, cgroups: str) -> tuple[Listener, ...]:
@@ -31,10 +33,20 @@ def socket_listeners(sockets: str, cgroups: str) -> tuple[Listener, ...]:
     return tuple(found)
 
 
-def kernel_listeners(text: str) -> tuple[Listener, ...]:
-    """Of ``/proc/net/tcp`` and ``tcp6``, which name no process."""
+def kernel_listeners(text: str, unit_sockets: str = "") -> tuple[Listener, ...]:
+    """Of ``/proc/net/tcp`` and ``tcp6``, which name no process.
+
+    :param unit_sockets: our unit's name, then what its process has open, a line each.
+    """
+    unit, *opened = unit_sockets.splitlines() or [""]
+    ours = frozenset(opened)
     matches = filter(None, map(_KERNEL_LINE.fullmatch, text.splitlines()))
-    return tuple(Listener(_from_words(match[1]), int(match[2], 16)) for match in matches)
+    return tuple(
+        Listener(
+            _from_words(match[1]), int(match[2], 16), unit=unit if f"socket:[{match[3]}]" in ours else ""
+        )
+        for match in matches
+    )
 
 
 def _units(text: str) -> Mapping[int, str]:

@@ -39,7 +39,10 @@ _INTERPRETERS = ("python", "pypy", "node", "bash", "sh")
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A running process: ``arguments`` are the first few of its command line."""
+    """A running process: ``arguments`` are the first few of its command line.
+
+    :param executable: empty when it is another user's and the look was not taken as root.
+    """
 
     pid: int
     executable: str
@@ -64,7 +67,8 @@ def _of_units(units: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def _of_processes(processes: Iterable[Process]) -> Iterator[tuple[str, str]]:
     for process in processes:
-        if not process.executable.startswith(f"{paths.PREFIX_DIR}/"):
+        program = process.executable or "".join(process.arguments[:1])
+        if not program.startswith(f"{paths.PREFIX_DIR}/"):
             for word in _telling_words(process.arguments):
                 if kind := _kind(word):
                     yield kind, f"process {process.pid} {word}"

@@ -81,9 +81,9 @@ def _ownership(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
 
 
 def _port(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
-    listener = facts.listener(spec.port)
     ours = f"{paths.service_name(spec.runtime)}.service"
-    if listener and listener.unit != ours:
+    others = (one for one in facts.listening if one.port == spec.port and one.unit != ours)
+    if listener := next(others, None):
         owner = listener.unit or listener.process or "a process that cannot be seen"
         yield _blocker(
             "port-taken",

@@ -10,7 +10,9 @@ PACKAGES=/opt/localai-deploy/envs/llama_cpp/conda-meta
 
 encode() { base64 | tr -d '\n'; }
 section() { printf '%s %s\n' "$1" "$(encode)"; }
-file() { [ -r "$2" ] && section "$1" <"$2"; }
+file() { [ -f "$2" ] && [ -r "$2" ] && head -c 1048576 "$2" | section "$1"; }
+# A record that is there but cannot be read is told as an empty one.
+record() { file "$@" || { { [ -e "$2" ] || [ -L "$2" ]; } && section "$1" </dev/null; }; }
 
 printf '\n'
 echo 1 | section begin
@@ -39,7 +41,7 @@ done | section free
 sockets=$(ss -Hltnp 2>/dev/null) && printf '%s\n' "$sockets" | section sockets
 [ -n "$sockets" ] || cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | section proc_net
 for pid in $(printf '%s\n' "$sockets" | grep -o 'pid=[0-9]*' | cut -d = -f 2 | sort -u); do
-  printf '%s %s\n' "$pid" "$(tr '\n' ' ' <"/proc/$pid/cgroup" 2>/dev/null)"
+  printf '%s %s\n' "$pid" "$(tr '\n' ' ' 2>/dev/null <"/proc/$pid/cgroup")"
 done | section cgroups
 
 ls -1 /etc/systemd/system /usr/local/lib/systemd/system /usr/lib/systemd/system /lib/systemd/system \
@@ -61,17 +63,18 @@ printf '%s\n' "$unit" | section unit
 pid=$(printf '%s\n' "$unit" | sed -n 's/^MainPID=//p')
 if [ "${pid:-0}" -gt 0 ] 2>/dev/null; then
   readlink "/proc/$pid/exe" 2>/dev/null | section unit_executable
-  tr '\000' '\n' <"/proc/$pid/cmdline" 2>/dev/null | section unit_command
+  tr '\000' '\n' 2>/dev/null <"/proc/$pid/cmdline" | section unit_command
+  [ -n "$sockets" ] || { echo "$UNIT"; readlink "/proc/$pid/fd"/* 2>/dev/null; } | section unit_sockets
 fi
 
-file deployment $CONFIG/deployment.json
-file lock $CONFIG/locks/llama_cpp.json
-file runtime $CONFIG/runtime.json
+record deployment $CONFIG/deployment.json
+record lock $CONFIG/locks/llama_cpp.json
+record runtime $CONFIG/runtime.json
 for path in $CONFIG/*.json $CONFIG/api-key $CONFIG/locks/*.json /usr/local/lib/localai-deploy/* \
   "/etc/systemd/system/$UNIT" "/etc/systemd/system/$UNIT.d"/*.conf; do
   [ -f "$path" ] || continue
   sum=""
-  [ "$path" = $CONFIG/api-key ] || sum=$(sha256sum <"$path" 2>/dev/null | cut -d ' ' -f 1)
+  [ "$path" = $CONFIG/api-key ] || sum=$(sha256sum 2>/dev/null <"$path" | cut -d ' ' -f 1)
   printf '%s %s %s\n' "${sum:--}" "$(stat -L -c '%04a %s' "$path")" "$(printf %s "$path" | encode)"
 done | section files
 

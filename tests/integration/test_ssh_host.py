@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -146,6 +146,79 @@ def test_the_look_changes_nothing(host: LabHost) -> None:
     found = changed()
     target.close()
     assert found == set()
+
+
+@contextmanager
+def our_port(host: LabHost) -> Iterator[None]:
+    """Something that listens on port 8080 in a unit of the service's name, beside something that does not."""
+    for unit, address in (("localai-llama-cpp", "127.0.0.1"), ("other", host.address)):
+        command = ("python3", "-m", "http.server", "8080", "--bind", address)
+        host.root("systemd-run", "--quiet", "--collect", f"--unit={unit}", *command)
+    deadline = time.monotonic() + 20
+    while host.root("ss", "-Hltn").count(":8080 ") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    try:
+        yield
+    finally:
+        host.root("systemctl", "stop", "localai-llama-cpp", "other")
+
+
+@pytest.mark.parametrize("program", ["ss", "none"])
+def test_our_own_port_is_known_with_and_without_ss(host: LabHost, program: str) -> None:
+    with our_port(host):
+        if program == "none":
+            host.root("mv", "/usr/bin/ss", "/usr/bin/ss-away")
+        try:
+            facts = facts_of(host)
+        finally:
+            host.root("sh", "-c", "mv /usr/bin/ss-away /usr/bin/ss 2>/dev/null || true")
+    found = {one.address: one.unit for one in facts.listening if one.port == 8080}
+    assert found["127.0.0.1"] == "localai-llama-cpp.service"
+    assert found[host.address] == ("other.service" if program == "ss" else "")
+
+
+RECORD = "/etc/localai-deploy/deployment.json"
+
+
+@pytest.mark.parametrize(
+    "made_by",
+    [
+        f"mkfifo {RECORD}",
+        f"mkdir {RECORD}",
+        f"ln -s nowhere {RECORD}",
+        f"ln -s /dev/zero {RECORD}",
+        f": >{RECORD}",
+        f"head -c 3000000 /dev/zero >{RECORD}",
+    ],
+)
+def test_whatever_lies_in_the_place_of_the_record_is_told(host: LabHost, made_by: str) -> None:
+    host.root("sh", "-c", f"mkdir /etc/localai-deploy && {made_by}")
+    started = time.monotonic()
+    facts = facts_of(host)
+    host.root("rm", "-r", "/etc/localai-deploy")
+    assert isinstance(facts.deployment, CorruptRecord)
+    assert time.monotonic() - started < 20
+
+
+def test_a_record_that_only_root_may_read(powerless_host: LabHost) -> None:
+    powerless_host.root("sh", "-c", f"echo admin:pw | chpasswd; install -D -m 600 /etc/os-release {RECORD}")
+    facts = facts_of(powerless_host, "pw")
+    powerless_host.root("rm", "-r", "/etc/localai-deploy")
+    assert isinstance(facts.deployment, CorruptRecord)
+    assert "not to be read by this user" in facts.deployment.reason
+
+
+def test_the_look_is_quick(host: LabHost) -> None:
+    target = target_of(host)
+    target.observe()
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        target.observe()
+        times.append(time.monotonic() - started)
+    target.close()
+    assert min(times) < 1
 
 
 def test_login_scripts_that_print_do_no_harm(host: LabHost) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from localai_deploy.domain.facts import CorruptRecord, HostFacts, ModelFact, OtherRuntime
+from localai_deploy.domain.facts import CorruptRecord, HostFacts, Listener, ModelFact, OtherRuntime
 from localai_deploy.domain.facts_parser import parse_facts
 from localai_deploy.domain.listeners import kernel_listeners, socket_listeners
 from localai_deploy.domain.observation_sections import decode_sections, encode_sections
@@ -153,8 +153,33 @@ def test_a_process_cannot_choose_its_unit_by_its_name() -> None:
     assert (listener.address, listener.port, listener.pid, listener.unit) == ("*", 8080, 667, "")
 
 
+KERNEL_TABLE = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000   999        0 4711 1 0 100 0
+   1: 09DF12C6:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 100 0
+   2: 0100007F:9E99 0100007F:0016 01 00000000:00000000 02:000A7B1C 00000000     0        0 4713 2 0 20 4
+  sl  local_address                         remote_address                        st
+   0: 00000000000000000000000001000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 \
+00:00000000 00000000     0        0 4714 1 0 100 0
+"""
+
+
 def test_listeners_of_the_kernel() -> None:
+    ours = "localai-llama-cpp.service\n/dev/null\nsocket:[4711]\nsocket:[99]\n"
+    assert kernel_listeners(KERNEL_TABLE, ours) == (
+        Listener("127.0.0.1", 8080, unit="localai-llama-cpp.service"),
+        Listener("198.18.223.9", 8080),
+        Listener("::1", 22),
+    )
+    assert {one.unit for one in kernel_listeners(KERNEL_TABLE)} == {""}
     assert kernel_listeners("nonsense\n 0: ZZ:10 00:00 0A x\n 0: 0:0 0:0 0A\n") == ()
+
+
+def test_our_own_server_is_known_by_its_name_where_its_program_cannot_be_seen() -> None:
+    ours = "/opt/localai-deploy/envs/llama_cpp/bin/llama-server"
+    assert other_runtimes([], [Process(7, "", (ours, "--model"))], []) == ()
+    (other,) = other_runtimes([], [Process(7, "", ("/usr/bin/llama-server",))], [])
+    assert other.kind == "llama-server"
 
 
 def test_noise_around_the_frame_is_skipped() -> None:
