@@ -23,10 +23,12 @@ class Identity:
 
     @property
     def user(self) -> str:
+        """The user, a token's name cut off."""
         return self.name.partition("!")[0]
 
     @property
     def token(self) -> str | None:
+        """The token's name; None for a login by password."""
         return self.name.partition("!")[2] or None
 
     @property

@@ -9,12 +9,10 @@ from localai_deploy.sandbox.answers import ApiError, forbidden
 from localai_deploy.sandbox.auth import Identity
 from localai_deploy.sandbox.permissions import Permissions, missing_user
 from localai_deploy.sandbox.privileges import (
-    Anyone,
     Check,
     Either,
     Every,
     GroupsOfUser,
-    LoggedIn,
     ModifyPermissions,
     On,
     RealmOfUser,
@@ -40,21 +38,12 @@ class Authorization:
 
     def _decide(self, check: Check) -> None:
         match check:
-            case Anyone() | LoggedIn():
-                return
             case RootOnly():
-                if not self.who.is_root:
-                    raise forbidden("user != root@pam")
+                self._root()
             case On():
                 self._on(check)
-            case Self():
-                if self.who.name != self.values.get("userid"):
-                    raise forbidden()
-            case RealmOfUser():
-                realm = self.values.get("userid", "").rpartition("@")[2]
-                self.permissions.need(self.who, f"/access/realm/{realm}", check.privilege)
-            case GroupsOfUser():
-                self._groups(check)
+            case Self() | RealmOfUser() | GroupsOfUser():
+                self._about_user(check)
             case ModifyPermissions():
                 self._modify(self._filled(check.path))
             case Every():
@@ -62,6 +51,19 @@ class Authorization:
                     self._decide(part)
             case Either():
                 self._either(check)
+
+    def _root(self) -> None:
+        if not self.who.is_root:
+            raise forbidden("user != root@pam")
+
+    def _about_user(self, check: Self | RealmOfUser | GroupsOfUser) -> None:
+        if isinstance(check, GroupsOfUser):
+            self._groups(check)
+        elif isinstance(check, RealmOfUser):
+            realm = self.values.get("userid", "").rpartition("@")[2]
+            self.permissions.need(self.who, f"/access/realm/{realm}", check.privilege)
+        elif self.who.name != self.values.get("userid"):
+            raise forbidden()
 
     def _filled(self, template: str) -> str:
         return re.sub(r"\{([^}]+)\}", lambda m: self.values.get(m.group(1), ""), template)

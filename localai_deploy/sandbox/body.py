@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+Result = Any
+
 
 class BodyError(Exception):
     """The guest could not be started; the text is the task's error."""
@@ -51,7 +53,7 @@ class GuestBody(Protocol):
     def unplug(self, device: str) -> bool:
         """Take a device away while the guest runs; False when the guest keeps it."""
 
-    def agent(self, command: str, arguments: dict[str, Any]) -> Any:
+    def agent(self, command: str, arguments: dict[str, Any]) -> Result:
         """The agent's result of a command (exec, file-read, …); raises AgentSilent."""
 
     def interfaces(self) -> list[dict[str, Any]]:
@@ -68,38 +70,48 @@ class BareBody:
     power: str = "stopped"
 
     def start(self, plan: GuestPlan) -> None:  # noqa: ARG002
+        """Switch on."""
         self.power = "running"
 
     def stop(self) -> None:
+        """Switch off."""
         self.power = "stopped"
 
     def shutdown(self, timeout_s: float) -> bool:  # noqa: ARG002
+        """Power off where the guest is set to."""
         if self.powers_off:
             self.power = "stopped"
         return self.powers_off
 
     def reset(self) -> None:
+        """Run anew."""
         self.power = "running"
 
     def pause(self) -> None:
+        """Stop the CPUs."""
         self.power = "paused"
 
     def resume(self) -> None:
+        """Run on."""
         self.power = "running"
 
     def state(self) -> str:
+        """The power state."""
         return self.power
 
     def unplug(self, device: str) -> bool:
+        """SCSI devices go at once; all others stay."""
         return device.startswith("scsi")
 
-    def agent(self, command: str, arguments: dict[str, Any]) -> Any:
+    def agent(self, command: str, arguments: dict[str, Any]) -> Result:
+        """The configured answer; raises AgentSilent without one."""
         if self.answers is None or command not in self.answers:
             raise AgentSilent
         answer = self.answers[command]
         return answer(arguments) if callable(answer) else answer
 
     def interfaces(self) -> list[dict[str, Any]]:
+        """The configured interfaces; raises AgentSilent without any."""
         if self.network is None:
             raise AgentSilent
         return self.network

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from localai_deploy.sandbox.answers import ApiError
 from localai_deploy.sandbox.auth import Identity
@@ -12,7 +11,7 @@ from localai_deploy.sandbox.calls import ENDPOINTS, find_call
 from localai_deploy.sandbox.handlers import HANDLERS
 from localai_deploy.sandbox.privileges import Anyone
 from localai_deploy.sandbox.proxying import check_node
-from localai_deploy.sandbox.site import Call, Site
+from localai_deploy.sandbox.site import Answer, Call, Site
 from localai_deploy.sandbox.verification import verify
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
@@ -29,7 +28,7 @@ class Request:
     upload: bytes | None = None
 
 
-def answer(site: Site, request: Request) -> Any:
+def answer(site: Site, request: Request) -> Answer:
     """The data of the answer; raises ApiError."""
     if request.method not in METHODS:
         raise ApiError(501, f"method '{request.method}' not available", bare=True)

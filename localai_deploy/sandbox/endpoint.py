@@ -27,6 +27,7 @@ class Endpoint:
 
     @property
     def key(self) -> str:
+        """Method and path, as the schema names the call."""
         return f"{self.method} {self.path}"
 
 

@@ -40,7 +40,7 @@ class Front(ThreadingHTTPServer):
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False), address
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is nothing to report."""
 
 
@@ -50,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "pve-api-daemon"
     sys_version = "/3.0"
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """The site keeps its own log of requests."""
 
     def _any(self) -> None:

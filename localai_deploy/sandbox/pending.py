@@ -10,10 +10,11 @@ from localai_deploy.sandbox.state import Vm
 from localai_deploy.sandbox.vm_disks import put_aside
 from localai_deploy.sandbox.vm_values import is_cdrom, is_drive, parse
 
-AT_ONCE = frozenset(
-    "description hookscript lock migrate_downtime migrate_speed name onboot protection shares startup tags "
-    "vmstatestorage".split()
-)
+_AT_ONCE = """
+description hookscript lock migrate_downtime migrate_speed name onboot protection shares startup tags
+vmstatestorage
+"""
+AT_ONCE = frozenset(_AT_ONCE.split())
 
 
 def clean_pending(vm: Vm) -> None:

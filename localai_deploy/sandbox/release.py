@@ -30,6 +30,7 @@ class Release:
 
     @property
     def major(self) -> int:
+        """The main number of the release."""
         return int(self.version.split(".", maxsplit=1)[0])
 
     @property

@@ -7,12 +7,12 @@ import tempfile
 import threading
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
 
 from localai_deploy.sandbox.certificate import Certificate, make_certificate
+from localai_deploy.sandbox.fetching import Fetcher, fetch_by_http
 from localai_deploy.sandbox.http_front import Front
 from localai_deploy.sandbox.release import RELEASES, builtin_roles
-from localai_deploy.sandbox.site import Site
+from localai_deploy.sandbox.site import Pace, Site
 from localai_deploy.sandbox.state import Cluster, Node, Storage, Token, User
 
 CONTENT = ["iso", "vztmpl", "backup", "images", "rootdir", "snippets", "import"]
@@ -76,19 +76,20 @@ class Sandbox:
 
     @property
     def url(self) -> str:
+        """Where the API answers."""
         return f"https://{self.address[0]}:{self.address[1]}"
 
     def __enter__(self) -> Sandbox:
         self.start()
         return self
 
-    def __exit__(self, *exc: Any) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.stop()
 
 
-def make_site(cluster: Cluster, **options: Any) -> Site:
+def make_site(cluster: Cluster, pace: Pace | None = None, fetch: Fetcher = fetch_by_http) -> Site:
     """A site with a folder of its own for files, removed with the process."""
     folder = tempfile.TemporaryDirectory(prefix="localai-sandbox-")
-    site = Site(cluster, folder.name, **options)
+    site = Site(cluster, folder.name, pace or Pace(), fetch)
     site.folder = folder
     return site

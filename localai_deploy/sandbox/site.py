@@ -15,7 +15,7 @@ from localai_deploy.sandbox.faults import Faults
 from localai_deploy.sandbox.fetching import Fetcher, fetch_by_http
 from localai_deploy.sandbox.permissions import Permissions
 from localai_deploy.sandbox.state import Cluster, Node
-from localai_deploy.sandbox.tasks import Tasks
+from localai_deploy.sandbox.tasks import Tasks, Work
 
 
 @dataclass
@@ -66,14 +66,17 @@ class Call:
 
     @property
     def cluster(self) -> Cluster:
+        """The state that the call works on."""
         return self.site.cluster
 
     @property
     def permissions(self) -> Permissions:
+        """The privilege engine."""
         return self.site.permissions
 
     @property
     def major(self) -> int:
+        """The main number of the release."""
         return self.cluster.release.major
 
     @property
@@ -81,9 +84,13 @@ class Call:
         """The node named in the path."""
         return self.cluster.nodes[self.values["node"]]
 
-    def task(self, kind: str, about: object, work: Any) -> str:
-        """Start a task on the node of the call."""
-        return self.site.tasks.start(self.values["node"], kind, str(about), self.who, work)
+    def task(self, kind: str, about: object, work: Work) -> str:
+        """Start a task on the node of the call; the fault `task-lost` makes the node forget it."""
+        upid = self.site.tasks.start(self.values["node"], kind, str(about), self.who, work)
+        if self.site.faults.hit(f"task {kind} {about}", "task-lost"):
+            del self.site.tasks.all[upid]
+        return upid
 
 
-Handler = Callable[[Call], Any]
+Answer = Any
+Handler = Callable[[Call], Answer]

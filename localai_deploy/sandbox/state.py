@@ -68,7 +68,7 @@ class Storage:
 
 @dataclass
 class Volume:
-    """A file of a storage; `size` is virtual for disks and the file's for all others; `file` is its real path."""
+    """A file of a storage; `size` is virtual for disks, else the file's; `file` is its real path."""
 
     volid: str
     content: str
@@ -84,6 +84,7 @@ class Volume:
 
     @property
     def store(self) -> str:
+        """The name of the storage."""
         return self.volid.partition(":")[0]
 
 

@@ -37,8 +37,8 @@ class Task:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def say(self, text: str) -> None:
-        """Add lines to the log."""
-        self.log += text.split("\n")
+        """Add lines to the log; a line end at the end adds no empty line."""
+        self.log += text.removesuffix("\n").split("\n")
 
     def wait(self, seconds: float) -> None:
         """Let time pass; ends the task when somebody stopped it."""
@@ -70,9 +70,8 @@ Work = Callable[[Task], None]
 
 @dataclass
 class Tasks:
-    """All tasks of a cluster, by UPID. `lost` makes every new task vanish from its node."""
+    """All tasks of a cluster, by UPID."""
 
-    finished: Callable[[Task], None] = lambda task: None
     all: dict[str, Task] = field(default_factory=dict)
     _pids: itertools.count[int] = field(default_factory=lambda: itertools.count(0x2A00))
     _started: float = field(default_factory=time.monotonic)
@@ -103,7 +102,6 @@ class Tasks:
         task.endtime = int(time.time())
         task.exitstatus = status
         task.ended.set()
-        self.finished(task)
 
     def get(self, upid: str) -> Task | None:
         """The task, or None when the node has lost or never had it."""

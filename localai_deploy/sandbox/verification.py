@@ -19,7 +19,8 @@ _TYPES = {
     "number": re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?"),
     "boolean": re.compile(r"[01]"),
 }
-Values = dict[str, Any]
+Value = Any
+Values = dict[str, Value]
 
 
 def find_param(table: Table, name: str) -> Param | None:
@@ -39,7 +40,7 @@ def verify(given: Mapping[str, list[str]], table: Table, release: Release) -> Va
     return values
 
 
-def _unlist(rows: Table, name: str, got: list[str]) -> Any:
+def _unlist(rows: Table, name: str, got: list[str]) -> Value:
     row = find_param(rows, name)
     return got if row is not None and row.type == "array" else got[-1]
 
@@ -85,7 +86,7 @@ class _Checker:
             return f"missing property required by '{name}'"
         return f"missing property - '{name}' requires this property"
 
-    def value(self, path: str, value: Any, row: Param) -> Any:
+    def value(self, path: str, value: Value, row: Param) -> Value:
         """One value, typed; on a bad one the first error is noted and the text returned."""
         if row.type == "array" and row.items is not None:
             return [self.value(f"{path}[{i}]", item, row.items) for i, item in enumerate(value)]
@@ -118,7 +119,7 @@ class _Checker:
             check_format(row.format, value, self.release.privileges)
 
 
-def _number(value: str, row: Param) -> Any:
+def _number(value: str, row: Param) -> Value:
     return int(value) if row.type == "number" and value.lstrip("+-").isdigit() else value
 
 

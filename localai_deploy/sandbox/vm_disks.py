@@ -16,7 +16,6 @@ from localai_deploy.sandbox.volumes import (
     add_volume,
     format_size,
     in_units,
-    kind_of,
     path_of,
     real_file,
     remove_volume,
@@ -25,19 +24,22 @@ from localai_deploy.sandbox.volumes import (
 
 CLOUDINIT_BYTES = 4 << 20
 EFI_BYTES = {"4m": 528 << 10, "2m": 128 << 10}
-_QCOW = (
-    "fmt=qcow2 cluster_size={cluster} extended_l2={extended} preallocation=metadata compression_type=zlib "
-    "size={size}{backing} lazy_refcounts=off refcount_bits=16"
-)
 
 
-def formatting_line(path: str, kind: str, size: int, backing: str = "") -> str:
-    """What the image tool says when it makes an image."""
+def formatting_line(path: str, kind: str, size: int, backing: str = "", major: int = 9) -> str:
+    """What the image tool says when it makes an image; from 9 on linked clones have extended L2 tables."""
     if kind != "qcow2":
         return f"Formatting '{path}', fmt={kind} size={size} preallocation=off"
     extra = f" backing_file={backing} backing_fmt=qcow2" if backing else ""
-    large = {"cluster": 131072, "extended": "on"} if backing else {"cluster": 65536, "extended": "off"}
-    return f"Formatting '{path}', {_QCOW.format(size=size, backing=extra, **large)}"
+    is_large = bool(backing) and major > 8
+    parts = [
+        "fmt=qcow2",
+        f"cluster_size={131072 if is_large else 65536}",
+        f"extended_l2={'on' if is_large else 'off'}",
+        *(["preallocation=metadata"] if is_large or not backing else []),
+        f"compression_type=zlib size={size}{extra} lazy_refcounts=off refcount_bits=16",
+    ]
+    return f"Formatting '{path}', {' '.join(parts)}"
 
 
 @dataclass
@@ -102,6 +104,7 @@ class DiskWork:
         return print_drive({**drive, "size": format_size(volume.size)})
 
     def say_transferred(self, size: int) -> None:
+        """Log the progress of a copy from nothing to all."""
         whole = in_units(size)
         self.task.say(f"transferred 0.0 B of {whole} (0.00%)")
         self.task.say(f"transferred {whole} of {whole} (100.00%)")
@@ -127,7 +130,9 @@ class DiskWork:
             add_volume(self.site, volume)
         self.made.append(volid)
         relative = "../" + "/".join(backing.volid.partition(":")[2].split("/")[-2:]) if backing else ""
-        self.task.say(formatting_line(path_of(store, volid), kind, size, relative))
+        self.task.say(
+            formatting_line(path_of(store, volid), kind, size, relative, self.site.cluster.release.major)
+        )
         return volume
 
     def _free_name(self, store: Storage) -> str:
@@ -148,7 +153,7 @@ class DiskWork:
         need = max(origin.used, 1)
         room = store.avail
         volume = self.allocate(store, None, kind, size, used=min(need, max(room, 0)))
-        if self.site.cluster.release.major > 8 or kind_of(source)[0] == "images":
+        if self.site.cluster.release.major > 8:
             self.task.say(f"allocated target volume '{volume.volid}'")
         self.task.say(f"transferred 0.0 B of {in_units(size)} (0.00%)")
         self.task.wait(self.site.pace.import_s)

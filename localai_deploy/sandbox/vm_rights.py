@@ -22,13 +22,13 @@ RIGHT_OF_OPTION = {
     "VM.Config.HWType": "acpi audio0 hotplug kvm machine rng0 scsihw smbios1 tablet vga watchdog",
     "VM.Config.Memory": "allow-ksm balloon memory shares",
     "VM.Config.Options": (
-        "agent autostart bios description keyboard localtime migrate_downtime migrate_speed name onboot ostype "
-        "protection reboot startdate startup tdf template tags"
+        "agent autostart bios description keyboard localtime migrate_downtime migrate_speed name onboot "
+        "ostype protection reboot startdate startup tdf template tags"
     ),
     "VM.PowerMgmt": "freeze",
 }
 CLOUDINIT_OPTIONS = frozenset(
-    "cicustom cipassword citype ciupgrade ciuser nameserver searchdomain sshkeys".split()
+    ["cicustom", "cipassword", "citype", "ciupgrade", "ciuser", "nameserver", "searchdomain", "sshkeys"]
 )
 CLOUDINIT_RIGHTS = ("VM.Config.Cloudinit", "VM.Config.Network")
 _RIGHTS = {option: right for right, options in RIGHT_OF_OPTION.items() for option in options.split()}
@@ -82,9 +82,9 @@ class VmRights:
     def check_romfile(self, values: dict[str, Any]) -> None:
         """Raises the 400 for a romfile by anyone but root's login."""
         for name, value in values.items():
-            if re.fullmatch(r"hostpci\d+", name) and not self.who.is_root:
-                if "romfile" in parse(name, value, self.site.cluster.release):
-                    raise bad_parameters({name: "only root@pam can set 'romfile' option"})
+            is_device = bool(re.fullmatch(r"hostpci\d+", name)) and not self.who.is_root
+            if is_device and "romfile" in parse(name, value, self.site.cluster.release):
+                raise bad_parameters({name: "only root@pam can set 'romfile' option"})
 
     def check_hostpci(self, name: str, value: str) -> None:
         """A mapped device needs its mapping; a raw address is for root's login alone."""

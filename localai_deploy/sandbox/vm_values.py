@@ -42,6 +42,7 @@ def print_drive(drive: Values) -> str:
 
 
 def is_cdrom(drive: Values) -> bool:
+    """Whether a drive holds a disc, or the data of cloud-init."""
     return drive.get("media") == "cdrom" or is_cloudinit(drive) or drive["file"] == "cdrom"
 
 
@@ -82,6 +83,7 @@ def default_boot_order(config: dict[str, Any], release: Release) -> list[str]:
 
 
 def print_boot_order(devices: list[str]) -> str:
+    """The string of a boot order; empty without devices."""
     return "order=" + ";".join(devices) if devices else ""
 
 

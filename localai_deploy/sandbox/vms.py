@@ -36,6 +36,7 @@ def check_lock(vm: Vm) -> None:
 
 
 def is_running(vm: Vm) -> bool:
+    """Whether the guest runs or is paused."""
     return vm.body.state() != "stopped"
 
 
@@ -69,6 +70,7 @@ def shown(config: Config) -> dict[str, Any]:
 
 
 def uptime(vm: Vm) -> int:
+    """Seconds since the start; 0 when switched off."""
     return int(time.time() - vm.started_at) if is_running(vm) else 0
 
 

@@ -29,7 +29,9 @@ def replay(transcript: dict[str, Any]) -> tuple[int, list[str], list[str]]:
                 continue
             found = compare(client, transcript, index, step)
             equal += not found.differences
-            differences += [f"[{index}] {found.request} as {step['as']}: {text}" for text in found.differences]
+            differences += [
+                f"[{index}] {found.request} as {step['as']}: {text}" for text in found.differences
+            ]
             types += found.type_differences
     return equal, differences, types
 

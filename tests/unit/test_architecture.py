@@ -21,6 +21,7 @@ LAYERS = {
     "proxmox": 2,
     "targets": 3,
     "provisioner": 3,
+    "sandbox": 3,
     "verifier": 3,
     "inventory": 3,
     "inventory_sources": 3,

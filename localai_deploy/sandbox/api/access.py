@@ -22,11 +22,13 @@ def split_list(value: str | None) -> list[str]:
 
 
 def version(call: Call) -> dict[str, str]:
+    """Answer GET /version."""
     release = call.cluster.release
     return {"version": release.version, "release": release.short, "repoid": release.repoid}
 
 
 def create_ticket(call: Call) -> dict[str, Any]:
+    """Answer POST /access/ticket."""
     name = call.values["username"]
     if call.values.get("realm"):
         name = f"{name}@{call.values['realm']}"
@@ -44,6 +46,7 @@ def create_ticket(call: Call) -> dict[str, Any]:
 
 
 def permissions(call: Call) -> dict[str, dict[str, int]]:
+    """Answer GET /access/permissions."""
     userid = call.values.get("userid", call.who.name)
     if userid != call.who.name:
         call.permissions.need(call.who, "/access", "Sys.Audit")
@@ -54,6 +57,7 @@ def permissions(call: Call) -> dict[str, dict[str, int]]:
 
 
 def list_roles(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /access/roles."""
     return [
         {
             "roleid": name,
@@ -65,6 +69,7 @@ def list_roles(call: Call) -> list[dict[str, Any]]:
 
 
 def get_role(call: Call) -> dict[str, int]:
+    """Answer GET /access/roles/{roleid}."""
     held = call.cluster.roles.get(call.values["roleid"])
     if held is None:
         raise died(f"role '{call.values['roleid']}' does not exist")
@@ -72,6 +77,7 @@ def get_role(call: Call) -> dict[str, int]:
 
 
 def create_role(call: Call) -> None:
+    """Answer POST /access/roles."""
     name = call.values["roleid"]
     with call.cluster.lock:
         if name in call.cluster.roles:
@@ -81,6 +87,7 @@ def create_role(call: Call) -> None:
 
 
 def update_role(call: Call) -> None:
+    """Answer PUT /access/roles/{roleid}."""
     name = call.values["roleid"]
     with call.cluster.lock:
         _own_role(call, name, "update")
@@ -89,6 +96,7 @@ def update_role(call: Call) -> None:
 
 
 def delete_role(call: Call) -> None:
+    """Answer DELETE /access/roles/{roleid}."""
     name = call.values["roleid"]
     with call.cluster.lock:
         _own_role(call, name, "delete")
@@ -104,6 +112,7 @@ def _own_role(call: Call, name: str, verb: str) -> None:
 
 
 def list_acl(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /access/acl."""
     sees_all = call.permissions.has_any(call.who, "/access", ("Sys.Audit", "Permissions.Modify"))
     return [
         {"path": e.path, "type": e.kind, "ugid": e.who, "roleid": e.role, "propagate": e.propagate}
@@ -121,6 +130,7 @@ def _may_modify(call: Call, path: str) -> bool:
 
 
 def update_acl(call: Call) -> None:
+    """Answer PUT /access/acl."""
     if not any(call.values.get(kind) for kind in ("users", "groups", "tokens")):
         raise ApiError(
             400,
@@ -151,6 +161,7 @@ def _set_entry(call: Call, entry: AclEntry) -> None:
 
 
 def list_users(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /access/users."""
     sees_all = call.permissions.has_any(call.who, "/access/groups", ("User.Modify", "Sys.Audit"))
     return [
         {"userid": user.userid, **_user_fields(user)}
@@ -165,6 +176,7 @@ def _user_fields(user: User) -> dict[str, Any]:
 
 
 def get_user(call: Call) -> dict[str, Any]:
+    """Answer GET /access/users/{userid}."""
     user = call.cluster.users[call.values["userid"]]
     groups = sorted(name for name, members in call.cluster.groups.items() if user.userid in members)
     tokens = {name: {"privsep": token.privsep, "expire": token.expire} for name, token in user.tokens.items()}
@@ -172,6 +184,7 @@ def get_user(call: Call) -> dict[str, Any]:
 
 
 def create_user(call: Call) -> None:
+    """Answer POST /access/users."""
     userid = call.values["userid"]
     with call.cluster.lock:
         if userid in call.cluster.users:
@@ -183,6 +196,7 @@ def create_user(call: Call) -> None:
 
 
 def update_user(call: Call) -> None:
+    """Answer PUT /access/users/{userid}."""
     with call.cluster.lock:
         user = call.cluster.users[call.values["userid"]]
         user.enable = call.values.get("enable", user.enable)
@@ -196,6 +210,7 @@ def _join_groups(call: Call, userid: str) -> None:
 
 
 def delete_user(call: Call) -> None:
+    """Answer DELETE /access/users/{userid}."""
     userid = call.values["userid"]
     with call.cluster.lock:
         if userid not in call.cluster.users:

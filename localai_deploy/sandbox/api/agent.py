@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from localai_deploy.sandbox.answers import died
-from localai_deploy.sandbox.body import AgentSilent
+from localai_deploy.sandbox.body import AgentSilent, Result
 from localai_deploy.sandbox.site import Call, Handler
 from localai_deploy.sandbox.state import Vm
 from localai_deploy.sandbox.tables.qemu import AGENT_READS
@@ -17,7 +17,7 @@ _SILENCE_S = 3
 _READ_LIMIT = 16 << 20
 
 
-def _ask(call: Call, command: str, arguments: dict[str, Any] | None = None) -> Any:
+def _ask(call: Call, command: str, arguments: dict[str, Any] | None = None) -> Result:
     vm = load(call)
     if not _is_enabled(call, vm):
         raise died("No QEMU guest agent configured")
@@ -45,6 +45,7 @@ def _read(command: str) -> Handler:
 
 
 def execute(call: Call) -> dict[str, Any]:
+    """Answer POST /nodes/{node}/qemu/{vmid}/agent/exec."""
     command = call.values["command"]
     argv = command if isinstance(command, list) else [command]
     given = call.values.get("input-data")
@@ -52,6 +53,7 @@ def execute(call: Call) -> dict[str, Any]:
 
 
 def exec_status(call: Call) -> dict[str, Any]:
+    """Answer GET /nodes/{node}/qemu/{vmid}/agent/exec-status."""
     found: dict[str, Any] = _ask(call, "exec-status", {"pid": call.values["pid"]})
     return found
 
@@ -67,12 +69,14 @@ def file_read(call: Call) -> dict[str, Any]:
 
 
 def file_write(call: Call) -> None:
+    """Answer POST /nodes/{node}/qemu/{vmid}/agent/file-write."""
     content = call.values["content"]
     data = content.encode() if call.values.get("encode", 1) else base64.b64decode(content)
     _ask(call, "file-write", {"file": call.values["file"], "content": data})
 
 
 def set_password(call: Call) -> dict[str, Any]:
+    """Answer POST /nodes/{node}/qemu/{vmid}/agent/set-user-password."""
     values = {key: call.values.get(key) for key in ("username", "password", "crypted")}
     return {"result": _ask(call, "set-user-password", values)}
 

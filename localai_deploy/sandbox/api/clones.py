@@ -17,6 +17,7 @@ from localai_deploy.sandbox.volumes import storage_config
 
 
 def to_template(call: Call) -> str:
+    """Answer POST /nodes/{node}/qemu/{vmid}/template."""
     vm = load(call)
     if vm.config.get("template"):
         raise died("you can't convert a template to a template")
@@ -50,6 +51,7 @@ def _as_base(call: Call, vm: Vm, value: str) -> str:
 
 
 def clone(call: Call) -> str:
+    """Answer POST /nodes/{node}/qemu/{vmid}/clone."""
     source, newid = find(call), call.values["newid"]
     is_full = call.values.get("full", int(not source.config.get("template")))
     _check_clone(call, source, full=bool(is_full))
@@ -90,7 +92,8 @@ def _check_clone(call: Call, source: Vm, *, full: bool) -> None:
 def _copy(call: Call, source: Vm, vm: Vm, task: Task, *, full: bool) -> None:
     with source.lock, vm.lock:
         check_lock(source)
-        task.say(f"creating a clone of VM {source.vmid} with ID {vm.vmid}")
+        if call.major > 8:
+            task.say(f"creating a clone of VM {source.vmid} with ID {vm.vmid}")
         disks = DiskWork(call.site, task, vm.node, vm.vmid)
         try:
             drives = {

@@ -13,6 +13,7 @@ from localai_deploy.sandbox.vms import load
 
 
 def dump(call: Call) -> str:
+    """Answer GET /nodes/{node}/qemu/{vmid}/cloudinit/dump."""
     vm = load(call)
     config = {k: v for k, v in vm.config.items() if k not in vm.pending_delete} | vm.pending
     made = {"user": user_data, "network": network_data}
@@ -23,6 +24,7 @@ def dump(call: Call) -> str:
 
 
 def user_data(call: Call, config: Config) -> str:
+    """The `user-data` of a guest, as the server words it."""
     name = config.get("name", f"VM{call.values['vmid']}")
     host = name.partition(".")[0]
     domain = config.get("searchdomain")
@@ -44,6 +46,7 @@ def user_data(call: Call, config: Config) -> str:
 
 
 def network_data(call: Call, config: Config) -> str:
+    """The network configuration (version 1) of a guest."""
     release = call.cluster.release
     lines = ["version: 1", "config:"]
     nets = sorted((n for n in config if n.startswith("net") and n[3:].isdigit()), key=lambda n: int(n[3:]))

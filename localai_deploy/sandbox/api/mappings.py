@@ -25,6 +25,7 @@ def _shown(call: Call, mapping: Mapping) -> dict[str, Any]:
 
 
 def list_mappings(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /cluster/mapping/pci."""
     node = call.values.get("check-node")
     if node is not None:
         check_node(call.site, node)
@@ -52,6 +53,7 @@ def _checks(call: Call, mapping: Mapping, node: str) -> list[dict[str, str]]:
 
 
 def get_mapping(call: Call) -> dict[str, Any]:
+    """Answer GET /cluster/mapping/pci/{id}."""
     mapping = call.cluster.mappings.get(call.values["id"])
     if mapping is None:
         raise died(f"mapping '{call.values['id']}' not found")
@@ -59,6 +61,7 @@ def get_mapping(call: Call) -> dict[str, Any]:
 
 
 def create_mapping(call: Call) -> None:
+    """Answer POST /cluster/mapping/pci."""
     name = call.values["id"]
     with call.cluster.lock:
         if name in call.cluster.mappings:
@@ -72,6 +75,7 @@ def _entries(call: Call) -> list[str]:
 
 
 def update_mapping(call: Call) -> None:
+    """Answer PUT /cluster/mapping/pci/{id}."""
     name, failed = call.values["id"], "update hardware mapping failed: "
     with call.cluster.lock:
         if call.values.get("digest", _digest(call)) != _digest(call):
@@ -90,6 +94,7 @@ def update_mapping(call: Call) -> None:
 
 
 def delete_mapping(call: Call) -> None:
+    """Answer DELETE /cluster/mapping/pci/{id}."""
     with call.cluster.lock:
         call.cluster.mappings.pop(call.values["id"], None)
 

@@ -52,10 +52,12 @@ def _members(call: Call) -> list[Node]:
 
 
 def list_nodes(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /nodes."""
     return [_listed(call, node) | {"ssl_fingerprint": call.site.fingerprint} for node in _members(call)]
 
 
 def node_status(call: Call) -> dict[str, Any]:
+    """Answer GET /nodes/{node}/status."""
     release, node = call.cluster.release, call.node
     root = next(iter(call.cluster.storages.values()), Storage("local"))
     used = node.memory_bytes // 8
@@ -102,6 +104,7 @@ def node_status(call: Call) -> dict[str, Any]:
 
 
 def pci_devices(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /nodes/{node}/hardware/pci."""
     hidden = call.values.get("pci-class-blacklist", _DEFAULT_BLACKLIST)
     classes = tuple(part.strip().removeprefix("0x") for part in hidden.split(",") if part.strip())
     short = ("id", "class", "iommugroup", "vendor", "device")
@@ -114,6 +117,7 @@ def pci_devices(call: Call) -> list[dict[str, Any]]:
 
 
 def networks(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /nodes/{node}/network."""
     wanted = call.values.get("type")
     if wanted not in {None, "bridge", "any_bridge", "any_local_bridge"}:
         return []
@@ -142,6 +146,7 @@ def networks(call: Call) -> list[dict[str, Any]]:
 
 
 def url_metadata(call: Call) -> dict[str, Any]:
+    """Answer GET /nodes/{node}/query-url-metadata."""
     url = call.values["url"]
     try:
         found = call.site.fetch(url, None)
@@ -155,6 +160,7 @@ def url_metadata(call: Call) -> dict[str, Any]:
 
 
 def cluster_status(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /cluster/status."""
     members = _members(call)
     nodes = [
         {
@@ -183,6 +189,7 @@ def cluster_status(call: Call) -> list[dict[str, Any]]:
 
 
 def next_id(call: Call) -> str:
+    """Answer GET /cluster/nextid."""
     wanted = call.values.get("vmid")
     with call.cluster.lock:
         if wanted is None:
@@ -193,6 +200,7 @@ def next_id(call: Call) -> str:
 
 
 def resources(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /cluster/resources."""
     wanted = call.values.get("type")
     found: list[dict[str, Any]] = []
     if wanted in {None, "vm"}:

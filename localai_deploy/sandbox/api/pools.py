@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from localai_deploy.sandbox.answers import ApiError, died
 from localai_deploy.sandbox.api.access import split_list
 from localai_deploy.sandbox.site import Call, Handler
 from localai_deploy.sandbox.state import Pool
+
+T = TypeVar("T", int, str)
 
 
 def _pool(call: Call, prefix: str = "") -> Pool:
@@ -26,6 +28,7 @@ def _named(pool: Pool) -> dict[str, Any]:
 
 
 def list_pools(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /pools."""
     if "poolid" in call.values:
         pool = _pool(call)
         call.permissions.need(call.who, f"/pool/{pool.name}", "Pool.Audit")
@@ -34,6 +37,7 @@ def list_pools(call: Call) -> list[dict[str, Any]]:
 
 
 def get_pool(call: Call) -> dict[str, Any]:
+    """Answer GET /pools/{poolid}."""
     pool = _pool(call)
     found: dict[str, Any] = {"members": _members(call, pool)}
     return found | ({"comment": pool.comment} if pool.comment else {})
@@ -66,6 +70,7 @@ def _members(call: Call, pool: Pool) -> list[dict[str, Any]]:
 
 
 def create_pool(call: Call) -> None:
+    """Answer POST /pools."""
     name = call.values["poolid"]
     with call.cluster.lock:
         if name in call.cluster.pools:
@@ -74,6 +79,7 @@ def create_pool(call: Call) -> None:
 
 
 def update_pool(call: Call) -> None:
+    """Answer PUT /pools and PUT /pools/{poolid}."""
     with call.cluster.lock:
         pool = _pool(call, "update pool failed: ")
         pool.comment = call.values.get("comment", pool.comment)
@@ -90,13 +96,14 @@ def _change_vm(call: Call, pool: Pool, vmid: int) -> None:
     if other is not None and not call.values.get("delete"):
         if not call.values.get("allow-move"):
             raise died(
-                f"update pool failed: VM {vmid} belongs already to pool '{other.name}' and 'allow-move' is not set"
+                f"update pool failed: VM {vmid} belongs already to pool '{other.name}' "
+                "and 'allow-move' is not set"
             )
         other.vms.discard(vmid)
     _change(call, pool.vms, vmid, f"VM {vmid}", pool)
 
 
-def _change(call: Call, members: set[Any], item: Any, text: str, pool: Pool) -> None:
+def _change(call: Call, members: set[T], item: T, text: str, pool: Pool) -> None:
     if call.values.get("delete"):
         if item not in members:
             raise died(f"update pool failed: {text} is not a pool member")
@@ -111,6 +118,7 @@ def _change(call: Call, members: set[Any], item: Any, text: str, pool: Pool) -> 
 
 
 def delete_pool(call: Call) -> None:
+    """Answer DELETE /pools and DELETE /pools/{poolid}."""
     with call.cluster.lock:
         pool = _pool(call, "delete pool failed: ")
         if pool.vms or pool.storages:

@@ -15,6 +15,7 @@ from localai_deploy.sandbox.vms import check_lock, digest, is_running, load, sho
 
 
 def list_snapshots(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /nodes/{node}/qemu/{vmid}/snapshot."""
     vm = load(call)
     found = []
     for name, snapshot in vm.snapshots.items():
@@ -35,6 +36,7 @@ def list_snapshots(call: Call) -> list[dict[str, Any]]:
 
 
 def create(call: Call) -> str:
+    """Answer POST /nodes/{node}/qemu/{vmid}/snapshot."""
     name = call.values["snapname"]
     if name == "current":
         raise died("unable to use snapshot name 'current' (reserved name)")
@@ -80,6 +82,8 @@ def _snapshot(call: Call, vm: Vm) -> Snapshot:
 
 
 def rollback(call: Call) -> str:
+    """Answer POST /nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback."""
+
     def work(task: Task) -> None:  # noqa: ARG001
         vm = load(call)
         with vm.lock:
@@ -93,6 +97,8 @@ def rollback(call: Call) -> str:
 
 
 def delete(call: Call) -> str:
+    """Answer DELETE /nodes/{node}/qemu/{vmid}/snapshot/{snapname}."""
+
     def work(task: Task) -> None:  # noqa: ARG001
         vm = load(call)
         with vm.lock:
@@ -111,6 +117,7 @@ def delete(call: Call) -> str:
 
 
 def get_config(call: Call) -> dict[str, Any]:
+    """Answer GET /nodes/{node}/qemu/{vmid}/snapshot/{snapname}/config."""
     snapshot = load(call).snapshots.get(call.values["snapname"])
     if snapshot is None:
         raise died(f"snapshot '{call.values['snapname']}' does not exist")

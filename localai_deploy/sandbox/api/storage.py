@@ -41,6 +41,7 @@ def _config(call: Call, store: Storage) -> dict[str, Any]:
 
 
 def list_configs(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /storage."""
     return [
         _config(call, store)
         for store in call.cluster.storages.values()
@@ -52,10 +53,12 @@ def list_configs(call: Call) -> list[dict[str, Any]]:
 
 
 def get_config(call: Call) -> dict[str, Any]:
+    """Answer GET /storage/{storage}."""
     return _config(call, storage_config(call.site, call.values["storage"]))
 
 
 def create_storage(call: Call) -> dict[str, Any]:
+    """Answer POST /storage."""
     name, values = call.values["storage"], call.values
     if values["type"] != "dir":
         raise died("create storage failed: the sandbox has storages of type 'dir' only")
@@ -71,6 +74,7 @@ def create_storage(call: Call) -> dict[str, Any]:
 
 
 def update_storage(call: Call) -> dict[str, Any]:
+    """Answer PUT /storage/{storage}."""
     with call.cluster.lock:
         store = storage_config(call.site, call.values["storage"])
         if "content" in call.values:
@@ -98,6 +102,7 @@ def _apply(store: Storage, values: dict[str, Any]) -> None:
 
 
 def delete_storage(call: Call) -> None:
+    """Answer DELETE /storage/{storage}."""
     with call.cluster.lock:
         storage_config(call.site, call.values["storage"])
         del call.cluster.storages[call.values["storage"]]
@@ -119,6 +124,7 @@ def _status(store: Storage, node: str) -> dict[str, Any]:
 
 
 def list_status(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /nodes/{node}/storage."""
     wanted = split_list(call.values.get("content"))
     found = []
     for store in list(call.cluster.storages.values()):
@@ -138,6 +144,7 @@ def list_status(call: Call) -> list[dict[str, Any]]:
 
 
 def one_status(call: Call) -> dict[str, Any]:
+    """Answer GET /nodes/{node}/storage/{storage}/status."""
     store = call.cluster.storages.get(call.values["storage"])
     if store is None:
         raise bad_parameters({"storage": "No such storage."})
@@ -145,6 +152,7 @@ def one_status(call: Call) -> dict[str, Any]:
 
 
 def list_content(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /nodes/{node}/storage/{storage}/content."""
     store = usable_storage(call.site, call.values["storage"], call.values["node"])
     vmid = call.values.get("vmid")
     found = []
@@ -183,6 +191,7 @@ def _volid(call: Call) -> str:
 
 
 def get_volume(call: Call) -> dict[str, Any]:
+    """Answer GET /nodes/{node}/storage/{storage}/content/{volume}."""
     volid = _volid(call)
     store = storage_config(call.site, volid.partition(":")[0])
     check_volume_access(call.site, call.who, None, volid)
@@ -194,6 +203,7 @@ def get_volume(call: Call) -> dict[str, Any]:
 
 
 def delete_volume(call: Call) -> str | None:
+    """Answer DELETE /nodes/{node}/storage/{storage}/content/{volume}."""
     volid = _volid(call)
     store = storage_config(call.site, volid.partition(":")[0])
     check_volume_access(call.site, call.who, None, volid)
@@ -208,8 +218,8 @@ def delete_volume(call: Call) -> str | None:
         task.say(f"Removed volume '{volid}'")
 
     upid = call.task("imgdel", f"{owner}@{store.name}" if owner else store.name, work)
-    task = call.site.tasks.all[upid]
-    if call.values.get("delay") and task.ended.wait(call.values["delay"]):
+    task = call.site.tasks.get(upid)
+    if task is not None and call.values.get("delay") and task.ended.wait(call.values["delay"]):
         if task.exitstatus != "OK":
             raise died(str(task.exitstatus))
         return None

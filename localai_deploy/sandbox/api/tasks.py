@@ -25,6 +25,7 @@ def _task(call: Call, privilege: str = "Sys.Audit") -> Task:
 
 
 def task_status(call: Call) -> dict[str, Any]:
+    """Answer GET /nodes/{node}/tasks/{upid}/status."""
     task = _task(call)
     shown = task.as_listed()
     shown.pop("endtime", None)
@@ -33,6 +34,7 @@ def task_status(call: Call) -> dict[str, Any]:
 
 
 def task_log(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /nodes/{node}/tasks/{upid}/log."""
     task = _task(call)
     start, limit = call.values.get("start", 0), call.values.get("limit", 50)
     lines = list(enumerate(task.log, 1))[start:]
@@ -43,6 +45,7 @@ def task_log(call: Call) -> list[dict[str, Any]]:
 
 
 def stop_task(call: Call) -> None:
+    """Answer DELETE /nodes/{node}/tasks/{upid}."""
     _task(call, "Sys.Modify").stop_asked.set()
 
 
@@ -53,6 +56,7 @@ def _visible(call: Call, node: str) -> list[Task]:
 
 
 def list_tasks(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /nodes/{node}/tasks."""
     source = call.values.get("source", "archive")
     found = [task for task in _visible(call, call.values["node"]) if _fits(task, call.values, source)]
     start = call.values.get("start", 0)
@@ -72,6 +76,7 @@ def _fits(task: Task, wanted: dict[str, Any], source: str) -> bool:
 
 
 def cluster_tasks(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /cluster/tasks."""
     found = [task.as_listed() for node in call.cluster.nodes for task in _visible(call, node)]
     return [{**entry, "saved": "1"} if "endtime" in entry else entry for entry in found]
 

@@ -35,14 +35,17 @@ def _shown(token: Token) -> dict[str, Any]:
 
 
 def list_tokens(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /access/users/{userid}/token."""
     return [{"tokenid": name, **_shown(token)} for name, token in _user(call).tokens.items()]
 
 
 def get_token(call: Call) -> dict[str, Any]:
+    """Answer GET /access/users/{userid}/token/{tokenid}."""
     return _shown(_token(call))
 
 
 def create_token(call: Call) -> dict[str, Any]:
+    """Answer POST /access/users/{userid}/token/{tokenid}."""
     name = call.values["tokenid"]
     with call.cluster.lock:
         user = _user(call)
@@ -59,6 +62,7 @@ def create_token(call: Call) -> dict[str, Any]:
 
 
 def update_token(call: Call) -> dict[str, Any]:
+    """Answer PUT /access/users/{userid}/token/{tokenid}."""
     with call.cluster.lock:
         token = _token(call)
         for key in _FIELDS:
@@ -73,6 +77,7 @@ def update_token(call: Call) -> dict[str, Any]:
 
 
 def delete_token(call: Call) -> None:
+    """Answer DELETE /access/users/{userid}/token/{tokenid}."""
     with call.cluster.lock:
         _token(call)
         user, name = _user(call), call.values["tokenid"]

@@ -35,6 +35,7 @@ def _target(call: Call) -> tuple[Storage, str, str]:
 
 
 def upload(call: Call) -> str:
+    """Answer POST /nodes/{node}/storage/{storage}/upload."""
     store, content, name = _target(call)
     data = call.upload
     if data is None:
@@ -64,6 +65,7 @@ def upload(call: Call) -> str:
 
 
 def download(call: Call) -> str:
+    """Answer POST /nodes/{node}/storage/{storage}/download-url."""
     store, content, name = _target(call)
     volid, url = f"{store.name}:{content}/{name}", call.values["url"]
     path = path_of(store, volid)
@@ -120,9 +122,8 @@ def _fetch(call: Call, task: Task, url: str, temporary: str, file: Path) -> Fetc
         raise TaskFailed("download failed: exit code 8") from error
     task.say(f"Connecting to {host}:{port}... connected.\nHTTP request sent, awaiting response... 200 OK")
     task.say(f"Length: {fetched.size} [{fetched.mime}]\nSaving to: '{temporary}'")
-    task.say(
-        f"     0K ..                                 100%  200M=0.01s\n{now} (200 MB/s) - '{temporary}' saved [{fetched.size}/{fetched.size}]"
-    )
+    task.say("     0K ..                                 100%  200M=0.01s")
+    task.say(f"{now} (200 MB/s) - '{temporary}' saved [{fetched.size}/{fetched.size}]")
     return fetched
 
 

@@ -11,6 +11,7 @@ from localai_deploy.sandbox.pending import apply_pending, clean_pending, hotplug
 from localai_deploy.sandbox.site import Call, Handler
 from localai_deploy.sandbox.state import Vm
 from localai_deploy.sandbox.tasks import Task, TaskFailed
+from localai_deploy.sandbox.verification import Value
 from localai_deploy.sandbox.vm_disks import DiskWork
 from localai_deploy.sandbox.vm_rights import VmRights, check_hookscript, check_skiplock
 from localai_deploy.sandbox.vm_values import (
@@ -26,6 +27,7 @@ from localai_deploy.sandbox.volumes import format_size, parse_size, remove_volum
 
 
 def get_config(call: Call) -> dict[str, Any]:
+    """Answer GET /nodes/{node}/qemu/{vmid}/config."""
     vm = load(call)
     if "snapshot" in call.values:
         snapshot = vm.snapshots.get(call.values["snapshot"])
@@ -39,6 +41,7 @@ def get_config(call: Call) -> dict[str, Any]:
 
 
 def get_pending(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /nodes/{node}/qemu/{vmid}/pending."""
     vm = load(call)
     found: list[dict[str, Any]] = []
     values, pending = shown(vm.config), shown(vm.pending)
@@ -83,6 +86,7 @@ def _guarded(call: Call, vm: Vm) -> None:
 
 
 def update(call: Call) -> None:
+    """Answer PUT /nodes/{node}/qemu/{vmid}/config."""
     options, removed, reverted = _prepare(call)
     vm = load(call)
     with vm.lock:
@@ -95,6 +99,7 @@ def update(call: Call) -> None:
 
 
 def update_in_task(call: Call) -> str | None:
+    """Answer POST /nodes/{node}/qemu/{vmid}/config."""
     options, removed, reverted = _prepare(call)
     vm = load(call)
     _guarded(call, vm)
@@ -108,8 +113,9 @@ def update_in_task(call: Call) -> str | None:
 
     upid = call.task("qmconfig", vm.vmid, work)
     delay = call.values.get("background_delay")
-    task = call.site.tasks.all[upid]
-    return None if delay and task.ended.wait(delay) and task.exitstatus == "OK" else upid
+    started = call.site.tasks.get(upid)
+    done = bool(delay and started and started.ended.wait(delay) and started.exitstatus == "OK")
+    return None if done else upid
 
 
 def _write(
@@ -157,7 +163,7 @@ def _check_protection(vm: Vm, text: str) -> None:
         raise died(f"{text} - protection mode enabled")
 
 
-def _mark_changed(call: Call, vm: Vm, rights: VmRights, name: str, value: Any, task: Task) -> None:
+def _mark_changed(call: Call, vm: Vm, rights: VmRights, name: str, value: Value, task: Task) -> None:
     release = call.cluster.release
     if is_drive(name):
         if name in vm.config:
@@ -177,6 +183,7 @@ def _mark_changed(call: Call, vm: Vm, rights: VmRights, name: str, value: Any, t
 
 
 def resize(call: Call) -> str | None:
+    """Answer PUT /nodes/{node}/qemu/{vmid}/resize."""
     check_skiplock(call.who, call.values)
 
     def work(task: Task) -> None:

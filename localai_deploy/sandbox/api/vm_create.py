@@ -53,6 +53,7 @@ def normalized(call: Call, options: Config) -> Config:
 
 
 def create(call: Call) -> str:
+    """Answer POST /nodes/{node}/qemu."""
     vmid, pool = call.values["vmid"], call.values.get("pool")
     options = options_of(call)
     check_hookscript(call.site, options)
@@ -131,6 +132,7 @@ def _start_after(call: Call, vm: Vm, task: Task) -> None:
 
 
 def destroy(call: Call) -> str:
+    """Answer DELETE /nodes/{node}/qemu/{vmid}."""
     check_skiplock(call.who, call.values)
     vm = load(call)
     if vm.config.get("protection"):

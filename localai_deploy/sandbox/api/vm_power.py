@@ -15,11 +15,13 @@ _SHUTDOWN_S = 60
 
 
 def start(call: Call) -> str:
+    """Answer POST /nodes/{node}/qemu/{vmid}/status/start."""
     check_skiplock(call.who, call.values)
     return call.task("qmstart", call.values["vmid"], lambda task: start_vm(call, load(call), task))
 
 
 def stop(call: Call) -> str:
+    """Answer POST /nodes/{node}/qemu/{vmid}/status/stop."""
     check_skiplock(call.who, call.values)
     return call.task("qmstop", call.values["vmid"], lambda task: _off(call, find(call)))  # noqa: ARG005
 
@@ -32,6 +34,7 @@ def _off(call: Call, vm: Vm) -> None:
 
 
 def shutdown(call: Call) -> str:
+    """Answer POST /nodes/{node}/qemu/{vmid}/status/shutdown."""
     check_skiplock(call.who, call.values)
 
     def work(task: Task) -> None:
@@ -57,6 +60,7 @@ def _power_down(call: Call, vm: Vm, task: Task) -> None:
 
 
 def reboot(call: Call) -> str:
+    """Answer POST /nodes/{node}/qemu/{vmid}/status/reboot."""
     need_running(find(call))
 
     def work(task: Task) -> None:
@@ -70,6 +74,7 @@ def reboot(call: Call) -> str:
 
 
 def reset(call: Call) -> str:
+    """Answer POST /nodes/{node}/qemu/{vmid}/status/reset."""
     check_skiplock(call.who, call.values)
     need_running(find(call))
 
@@ -84,6 +89,7 @@ def reset(call: Call) -> str:
 
 
 def suspend(call: Call) -> str:
+    """Answer POST /nodes/{node}/qemu/{vmid}/status/suspend."""
     check_skiplock(call.who, call.values)
     if call.values.get("todisk"):
         raise died("the sandbox does not suspend to disk")
@@ -93,6 +99,7 @@ def suspend(call: Call) -> str:
 
 
 def resume(call: Call) -> str:
+    """Answer POST /nodes/{node}/qemu/{vmid}/status/resume."""
     check_skiplock(call.who, call.values)
     vm = find(call)
     need_running(vm)

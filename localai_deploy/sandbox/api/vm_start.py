@@ -74,9 +74,9 @@ def _devices(call: Call, vm: Vm, node: Node, task: Task) -> list[str]:
         if call.major > 8:
             task.say(str(error))
         raise
-    for name in wanted:
+    for name, value in wanted.items():
         is_q35 = "q35" in str(vm.config.get("machine", ""))
-        if parse(name, wanted[name], call.cluster.release).get("pcie") and not is_q35:
+        if parse(name, value, call.cluster.release).get("pcie") and not is_q35:
             raise died("q35 machine model is not enabled at /usr/share/perl5/PVE/QemuServer/PCI.pm line 456.")
     return _reserved(call, vm, choices)
 

@@ -75,6 +75,7 @@ def _process(call: Call, vm: Vm) -> dict[str, Any]:
 
 
 def list_vms(call: Call) -> list[dict[str, Any]]:
+    """Answer GET /nodes/{node}/qemu."""
     return [
         statistics(call, vm) | _process(call, vm)
         for vm in list(call.cluster.vms.values())
@@ -84,6 +85,7 @@ def list_vms(call: Call) -> list[dict[str, Any]]:
 
 
 def current(call: Call) -> dict[str, Any]:
+    """Answer GET /nodes/{node}/qemu/{vmid}/status/current."""
     vm = load(call)
     entry = statistics(call, vm) | _process(call, vm) | {"ha": {"managed": 0}}
     state = vm.body.state()

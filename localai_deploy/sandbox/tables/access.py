@@ -19,8 +19,8 @@ from localai_deploy.sandbox.privileges import (
 USER = required(text("userid", "pve-userid", max_length=64))
 ROLE = required(text("roleid", "pve-roleid"))
 POOL = required(text("poolid", "pve-poolid"))
-TOKEN_NAME = r"[A-Za-z][A-Za-z0-9.\-_]+"
-TOKEN = required(text("tokenid", pattern=TOKEN_NAME))
+OWN_NAME = r"[A-Za-z][A-Za-z0-9.\-_]+"
+TOKEN = required(text("tokenid", pattern=OWN_NAME))
 _USER_FIELDS: Table = (
     text("comment", max_length=2048),
     text("email", "email-opt", max_length=254),
@@ -65,7 +65,7 @@ ENDPOINTS = (
         "GET",
         "/access/permissions",
         LoggedIn(),
-        (text("path"), text("userid", pattern=rf"[^\s:/]+@[A-Za-z][A-Za-z0-9.\-_]+(?:!{TOKEN_NAME})?")),
+        (text("path"), text("userid", pattern=rf"[^\s:/]+@[A-Za-z][A-Za-z0-9.\-_]+(?:!{OWN_NAME})?")),
     ),
     Endpoint("GET", "/access/roles", LoggedIn()),
     Endpoint("POST", "/access/roles", _ROLES, (text("privs", "pve-priv-list"), ROLE)),

@@ -234,7 +234,7 @@ STORAGE = (
             *_CHECKSUM,
             _UPLOADED,
             _FILE,
-            text("tmpfilename", pattern="/var/tmp/pveupload-[0-9a-f]+"),
+            text("tmpfilename", pattern="/var/tmp/pveupload-[0-9a-f]+"),  # noqa: S108
         ),
     ),
 )

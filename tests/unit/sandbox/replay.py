@@ -18,7 +18,18 @@ from localai_deploy.sandbox.fetching import Fetched, Refused, Unreachable
 from localai_deploy.sandbox.release import RELEASES, builtin_roles
 from localai_deploy.sandbox.server import Sandbox, make_site
 from localai_deploy.sandbox.site import Pace, Site
-from localai_deploy.sandbox.state import AclEntry, Cluster, Mapping, Node, Pool, Storage, Token, User, Vm, Volume
+from localai_deploy.sandbox.state import (
+    AclEntry,
+    Cluster,
+    Mapping,
+    Node,
+    Pool,
+    Storage,
+    Token,
+    User,
+    Vm,
+    Volume,
+)
 
 TRANSCRIPTS = Path(__file__).parents[4] / "shared" / "data" / "pve-transcripts"
 TOKENS = {
@@ -50,7 +61,9 @@ class Client:
         context = ssl.create_default_context(cadata=self.sandbox.certificate.certificate_pem)
         host, port = self.sandbox.address
         self.connection = http.client.HTTPSConnection(host, port, context=context, timeout=30)
-        body = self.request("POST", "/access/ticket", {"username": "root@pam", "password": self.root_password}, {}).body
+        body = self.request(
+            "POST", "/access/ticket", {"username": "root@pam", "password": self.root_password}, {}
+        ).body
         self.ticket, self.csrf = body["data"]["ticket"], body["data"]["CSRFPreventionToken"]
 
     def headers(self, who: str) -> dict[str, str]:
@@ -129,7 +142,11 @@ def site_of(transcript: dict[str, Any], pace: Pace) -> tuple[Site, str]:
     address = urlsplit(node["http_server"]["base"]).hostname or ""
     nodes = {
         node["name"]: Node(
-            node["name"], address, kvm=node["kvm_device"], iommu=node["iommu"], bridges=node["bridges"],
+            node["name"],
+            address,
+            kvm=node["kvm_device"],
+            iommu=node["iommu"],
+            bridges=node["bridges"],
             pci_devices=state["pci_devices"],
         )
     }
@@ -139,7 +156,9 @@ def site_of(transcript: dict[str, Any], pace: Pace) -> tuple[Site, str]:
     roles = builtin_roles(release) | {name: frozenset(held) for name, held in state["roles"].items()}
     cluster = Cluster(release, nodes, node["name"], roles=roles, custom_roles=set(state["roles"]))
     cluster.users = {user["userid"]: user_of(user, password) for user in state["users"]}
-    cluster.acl = [AclEntry(e["path"], e["type"], e["ugid"], e["roleid"], e["propagate"]) for e in state["acl"]]
+    cluster.acl = [
+        AclEntry(e["path"], e["type"], e["ugid"], e["roleid"], e["propagate"]) for e in state["acl"]
+    ]
     cluster.storages = {entry["storage"]: storage_of(entry) for entry in state["storages"]}
     cluster.volumes = {entry["volid"]: volume_of(entry, state) for entry in state["volumes"]}
     for entry in state["pci_mappings"] or []:
@@ -153,7 +172,8 @@ def site_of(transcript: dict[str, Any], pace: Pace) -> tuple[Site, str]:
 
 def user_of(entry: dict[str, Any], password: str) -> User:
     tokens = {
-        token["tokenid"]: Token(str(uuid.uuid4()), token["privsep"], token["expire"]) for token in entry["tokens"]
+        token["tokenid"]: Token(str(uuid.uuid4()), token["privsep"], token["expire"])
+        for token in entry["tokens"]
     }
     return User(entry["userid"], password if entry["userid"] == "root@pam" else None, entry["enable"], tokens)
 
@@ -162,21 +182,32 @@ def storage_of(entry: dict[str, Any]) -> Storage:
     state = entry["node_state"]
     is_on = bool(state["enabled"])
     return Storage(
-        entry["storage"], entry["type"], entry["path"], entry["content"].split(","),
+        entry["storage"],
+        entry["type"],
+        entry["path"],
+        entry["content"].split(","),
         nodes=entry["nodes"].split(",") if "nodes" in entry else [],
         disable=bool(entry.get("disable")),
         is_mountpoint=entry.get("is_mountpoint"),
         mounted=bool(state["active"]) or not is_on,
         options={key: entry[key] for key in ("prune-backups",) if key in entry},
-        total=state["total"], used=state["used"], avail=state["avail"],
+        total=state["total"],
+        used=state["used"],
+        avail=state["avail"],
     )
 
 
 def volume_of(entry: dict[str, Any], state: dict[str, Any]) -> Volume:
     served = state["node"]["http_server"]["files"].get(entry["volid"].rpartition("/")[2], {})
     return Volume(
-        entry["volid"], entry["content"], entry["format"], entry["size"], entry["ctime"],
-        used=entry.get("used", entry["size"]), vmid=entry.get("vmid"), parent=entry.get("parent"),
+        entry["volid"],
+        entry["content"],
+        entry["format"],
+        entry["size"],
+        entry["ctime"],
+        used=entry.get("used", entry["size"]),
+        vmid=entry.get("vmid"),
+        parent=entry.get("parent"),
         digests={"sha256": served["sha256"]} if "sha256" in served else {},
         virtual_size=served.get("virtual_size"),
     )
