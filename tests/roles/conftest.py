@@ -42,7 +42,7 @@ class Chain:
 def chain(lab: Lab, mirror: MirrorClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     variables = deployment(lab, mirror)
     with start_host(lab, unique_name()) as host:
-        driver = Driver(host, tmp_path_factory.mktemp("ansible"))
+        driver = Driver.prepare(host, tmp_path_factory.mktemp("ansible"))
         undone = driver.uninstall(ORDER, {})
         clean = host.state()
         foreseen = driver.converge(ORDER, variables, check=True)

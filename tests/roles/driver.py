@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -67,6 +68,12 @@ class Driver:
 
     host: LabHost
     directory: Path
+    roles: Path = ROLES
+
+    @classmethod
+    def prepare(cls, host: LabHost, directory: Path) -> Driver:
+        """A driver of the roles as they are now, whatever becomes of the checkout."""
+        return cls(host, directory, shutil.copytree(ROLES, directory / "roles"))
 
     def converge(
         self, roles: Sequence[str], variables: Mapping[str, Any], *, check: bool = False, good: bool = True
@@ -132,7 +139,7 @@ class Driver:
             "RECORD_FILE": str(record),
             "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
             "ANSIBLE_CALLBACKS_ENABLED": "record",
-            "ANSIBLE_ROLES_PATH": str(ROLES),
+            "ANSIBLE_ROLES_PATH": str(self.roles),
             "ANSIBLE_PIPELINING": "True",
             "ANSIBLE_SSH_CONTROL_PATH_DIR": "/tmp/localai-roles-cp",
             "ANSIBLE_NOCOLOR": "1",

@@ -105,17 +105,32 @@ def test_a_pull_shows_its_progress(scratch: Chain, mirror: MirrorClient) -> None
     assert 0 < seen[0]["bytes"] < 98_362_432
 
 
-def test_a_pull_of_a_run_that_was_cut_off_is_waited_for(scratch: Chain, mirror: MirrorClient) -> None:
-    job = json.dumps(scratch.variables["model_store_models"][0])
+def begin_slow_pull(chain: Chain) -> None:
+    """Remove the model and pull it anew in the background, as a cut-off run leaves it."""
+    job = json.dumps(chain.variables["model_store_models"][0])
     program = f"runuser -u localai -- python3 /usr/local/lib/localai-deploy/model_store.py pull --dir {STORE}"
+    script = f"rm {STORE}/{NAME}; echo '{job}' | setsid {program} >/dev/null 2>&1 &"
+    chain.host.root("sh", "-euc", script)
+
+
+def test_a_pull_of_a_run_that_was_cut_off_is_waited_for(scratch: Chain, mirror: MirrorClient) -> None:
     with mirror.fault(Fault("slow-drip", path="/hf/*", value=6_000_000, client=scratch.host.address)):
-        scratch.host.root(
-            "sh", "-euc", f"rm {STORE}/{NAME}; echo '{job}' | setsid {program} >/dev/null 2>&1 &"
-        )
+        begin_slow_pull(scratch)
         run = scratch.driver.converge(["model_store"], scratch.variables)
     assert run.retries("Wait for a pull that an earlier run began")
     assert run.changed == []
-    assert len(mirror.requests(f"/resolve/{scratch.variables['model_store_models'][0]['revision']}", "")) >= 1
+
+
+def test_a_pull_of_a_run_that_was_cut_off_ends_with_uninstall(scratch: Chain, mirror: MirrorClient) -> None:
+    with mirror.fault(Fault("slow-drip", path="/hf/*", value=6_000_000, client=scratch.host.address)):
+        begin_slow_pull(scratch)
+        run = scratch.driver.uninstall(["model_store"], {"model_store_purge": True})
+    assert run.changed == [
+        "model_store: Stop pulls that an earlier run left at work",
+        "model_store: Remove the store's program",
+        "model_store: Remove the store",
+    ]
+    assert "model_store.py" not in scratch.host.root("ps", "-e", "-o", "args")
 
 
 def test_a_model_is_uploaded_and_checked(scratch: Chain, tmp_path: Path) -> None:
