@@ -389,7 +389,7 @@ class TestTasks:
 
     def test_token_sees_its_own_tasks_only(self, talk: Talk) -> None:
         mine, tool = create(talk, 100).data, talk.as_token("tool@pve!prov")
-        own = create(tool, 101, **{"memory": 512})
+        own = create(tool, 101)
         assert own.status == 403
         refused = tool("GET", f"/nodes/pve1/tasks/{mine}/status")
         assert (refused.status, refused.reason) == (403, "Permission check failed (/nodes/pve1, Sys.Audit)")

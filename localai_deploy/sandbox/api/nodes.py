@@ -212,13 +212,14 @@ def resources(call: Call) -> list[dict[str, Any]]:
     if wanted in {None, "node"}:
         found += [_listed(call, node) | {"cgroup-mode": 2} for node in _members(call)]
     if wanted in {None, "storage"}:
-        found += _storages(call)
+        found += storage_resources(call)
     if wanted in {None, "sdn"} and call.major > 7:
         found += _zones(call)
     return found
 
 
-def _storages(call: Call) -> list[dict[str, Any]]:
+def storage_resources(call: Call) -> list[dict[str, Any]]:
+    """Storages by node as the cluster's list shows them, as far as the caller may see them."""
     return [
         {
             "id": f"storage/{node.name}/{store.name}",

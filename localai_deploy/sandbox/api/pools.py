@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 from localai_deploy.sandbox.answers import ApiError, died
 from localai_deploy.sandbox.api.access import split_list
+from localai_deploy.sandbox.api.nodes import storage_resources
+from localai_deploy.sandbox.api.vm_status import resource
 from localai_deploy.sandbox.site import Call, Handler
 from localai_deploy.sandbox.state import Pool
 
@@ -45,27 +47,10 @@ def get_pool(call: Call) -> dict[str, Any]:
 
 def _members(call: Call, pool: Pool) -> list[dict[str, Any]]:
     wanted = call.values.get("type")
-    vms = [
-        {
-            "id": f"qemu/{vmid}",
-            "type": "qemu",
-            "vmid": vmid,
-            "node": call.cluster.vms[vmid].node,
-            "name": call.cluster.vms[vmid].config.get("name", f"VM {vmid}"),
-            "status": "stopped" if call.cluster.vms[vmid].body.state() == "stopped" else "running",
-        }
-        for vmid in sorted(pool.vms)
-        if vmid in call.cluster.vms
-    ]
-    storages = [
-        {
-            "id": f"storage/{call.cluster.local}/{name}",
-            "type": "storage",
-            "storage": name,
-            "node": call.cluster.local,
-        }
-        for name in sorted(pool.storages)
-    ]
+    vms = [resource(call, call.cluster.vms[vmid]) for vmid in sorted(pool.vms) if vmid in call.cluster.vms]
+    for entry in vms:
+        entry.pop("pool", None)
+    storages = [entry for entry in storage_resources(call) if entry["storage"] in pool.storages]
     return [entry for entry in [*vms, *storages] if wanted in {None, entry["type"]}]
 
 

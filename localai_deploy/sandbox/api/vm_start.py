@@ -132,11 +132,9 @@ def _bridges(call: Call, vm: Vm, node: Node, task: Task) -> None:
     for name, value in vm.config.items():
         if name.startswith("net") and name[3:].isdigit():
             bridge = parse(name, value, call.cluster.release).get("bridge")
-            if bridge is not None and bridge not in node.bridges:
-                task.say(f"bridge '{bridge}' does not exist")
-                named = (
-                    f"bridge '{bridge}' does not exist"
-                    if call.major > 8
-                    else "start failed: QEMU exited with code 1"
-                )
-                raise BodyError(named)
+            if bridge is None or bridge in node.bridges:
+                continue
+            if call.major > 8:
+                raise BodyError(f"bridge '{bridge}' does not exist")
+            task.say(f"bridge '{bridge}' does not exist")
+            raise BodyError("start failed: QEMU exited with code 1")

@@ -166,8 +166,31 @@ def site_of(transcript: dict[str, Any], pace: Pace) -> tuple[Site, str]:
     for entry in state["vms"]:
         cluster.vms[entry["vmid"]] = vm_of(entry, node["name"])
     for entry in state["pools"]:
-        cluster.pools[entry["poolid"]] = Pool(entry["poolid"], entry.get("comment", ""))
+        cluster.pools[entry["poolid"]] = pool_of(entry)
+    for vm in cluster.vms.values():
+        vm.devices = devices_of(vm, cluster) if vm.body.state() != "stopped" else []
     return make_site(cluster, pace=pace, fetch=fetcher_of(node["http_server"])), password
+
+
+def pool_of(entry: dict[str, Any]) -> Pool:
+    members = entry.get("members", [])
+    vms = {member["vmid"] for member in members if "vmid" in member}
+    storages = {member["storage"] for member in members if "storage" in member}
+    return Pool(entry["poolid"], entry.get("comment", ""), vms, storages)
+
+
+def devices_of(vm: Vm, cluster: Cluster) -> list[str]:
+    """The devices that a running VM holds: those of the first entry of its mapping, or by address."""
+    found: list[str] = []
+    for name, value in vm.config.items():
+        if name.startswith("hostpci"):
+            mapping = re.search(r"mapping=([^,]+)", value)
+            entry = cluster.mappings[mapping.group(1)].map[0] if mapping else f"path={value.split(',')[0]}"
+            path = re.search(r"path=([^,]+)", entry)
+            assert path
+            ids = [device["id"] for device in cluster.nodes[vm.node].pci_devices]
+            found += [one for one in ids if one.startswith(path.group(1))]
+    return found
 
 
 def user_of(entry: dict[str, Any], password: str) -> User:
@@ -175,7 +198,9 @@ def user_of(entry: dict[str, Any], password: str) -> User:
         token["tokenid"]: Token(str(uuid.uuid4()), token["privsep"], token["expire"])
         for token in entry["tokens"]
     }
-    return User(entry["userid"], password if entry["userid"] == "root@pam" else None, entry["enable"], tokens)
+    own_password = password if entry["userid"] == "root@pam" else None
+    details = {"comment": entry["comment"]} if "comment" in entry else {}
+    return User(entry["userid"], own_password, entry["enable"], tokens, details)
 
 
 def storage_of(entry: dict[str, Any]) -> Storage:
