@@ -80,14 +80,14 @@ class User:
         return Ended(process.returncode, stdout, stderr)
 
     def refused(self, code: int, error_id: str, *words: str, **environment: str) -> Ended:
-        """Run a command that must be refused, once for a person and once for a program.
+        """Run a command that must be refused, and look how a program and how a person is told.
 
-        :returns: what the person saw.
+        :returns: what the person saw: of a plan with blockers the same that a program's run shows.
         """
-        seen = self.run(*words, **environment)
-        assert f"[{error_id}]" in seen.stderr, seen
         told = self.run(*words, "-o", "json", **environment)
         assert error_id in told.error_ids, told
+        seen = told if f"[{error_id}]" in told.stderr else self.run(*words, **environment)
+        assert f"[{error_id}]" in seen.stderr, seen
         assert (seen.code, told.code) == (code, code), (seen, told)
         assert "Traceback" not in seen.stderr + seen.stdout + told.stderr + told.stdout
         return seen

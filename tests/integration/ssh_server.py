@@ -68,7 +68,8 @@ def start_server(directory: Path, *, client_key: Path | None = None, more: str =
     port = free_port()
     (directory / "sshd_config").write_text(_config(directory, port) + more)
     command = [shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", str(directory / "sshd_config")]
-    Path("/run/sshd").mkdir(exist_ok=True)
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
     _await_port(port)

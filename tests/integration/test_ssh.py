@@ -31,6 +31,7 @@ from tests.integration.ssh_server import (
 )
 
 pytestmark = pytest.mark.usefixtures("own_configuration")
+looks_as_root = pytest.mark.skipif(os.geteuid() != 0, reason="the look at a host is taken as root")
 
 
 def common_args(target: SshHost) -> str:
@@ -74,6 +75,7 @@ def test_a_command_may_end_like_ssh_itself(target: SshHost) -> None:
     assert (done.returncode, done.stderr) == (255, b"Permission denied\n")
 
 
+@looks_as_root
 def test_one_login_serves_all_commands(server: SshServer, target: SshHost) -> None:
     for _ in range(5):
         target.connect().run(["true"])
@@ -100,6 +102,7 @@ def test_close_ends_the_connection_and_leaves_no_file(server: SshServer) -> None
         time.sleep(0.05)
 
 
+@looks_as_root
 def test_facts_are_those_of_this_machine(target: SshHost) -> None:
     facts = target.observe()
     assert facts.hostname == os.uname().nodename
@@ -110,6 +113,7 @@ def test_facts_are_those_of_this_machine(target: SshHost) -> None:
     assert facts.free_bytes.keys() == {"/opt/localai-deploy", "/var/lib/localai-deploy"}
 
 
+@looks_as_root
 def test_the_servers_own_socket_is_among_the_listening(server: SshServer, target: SshHost) -> None:
     listener = target.observe().listener(server.port)
     assert listener is not None
