@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
 import struct
 import threading
+import weakref
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -31,6 +33,7 @@ class Front(ThreadingHTTPServer):
         super().__init__(address, _Handler)
         self.site = site
         self.stopping = threading.Event()
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._context = certificate.context()
 
     def get_request(self) -> tuple[ssl.SSLSocket, Any]:
@@ -38,7 +41,18 @@ class Front(ThreadingHTTPServer):
         plain, address = self.socket.accept()
         plain.settimeout(60)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False), address
+        connection = self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+        self._open.add(connection)
+        return connection, address
+
+    def close_all(self) -> None:
+        """Stop listening and drop every connection that is still open."""
+        self.stopping.set()
+        self.shutdown()
+        self.server_close()
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is nothing to report."""

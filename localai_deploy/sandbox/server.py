@@ -67,9 +67,7 @@ class Sandbox:
     def stop(self) -> None:
         """Close the server and switch all guests off."""
         if self._front is not None:
-            self._front.stopping.set()
-            self._front.shutdown()
-            self._front.server_close()
+            self._front.close_all()
             self._front = None
         for vm in list(self.site.cluster.vms.values()):
             vm.body.stop()

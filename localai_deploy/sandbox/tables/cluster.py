@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from localai_deploy.sandbox.endpoint import Endpoint
 from localai_deploy.sandbox.parameter import Param, Table, flag, integer, properties, required, text
-from localai_deploy.sandbox.privileges import Check, Either, Every, LoggedIn, On, any_on, on
+from localai_deploy.sandbox.privileges import Check, Either, Every, LoggedIn, On, Since, any_on, on
 
 NODE = required(text("node", "pve-node"))
 STORE = required(text("storage", "pve-storage-id"))
@@ -28,23 +28,15 @@ _CHECKSUM: Table = (
     text("checksum", requires="checksum-algorithm"),
     text("checksum-algorithm", enum="md5 sha1 sha224 sha256 sha384 sha512", requires="checksum"),
 )
-_UPLOADED = required(text("content", "pve-storage-content", enum="iso vztmpl import"))
+_UPLOADED: Table = (
+    required(text("content", "pve-storage-content", enum="iso vztmpl import", since=8)),
+    required(text("content", "pve-storage-content", enum="iso vztmpl", until=7)),
+)
 _FILE = required(text("filename", max_length=255))
 _STORE_AUDIT = any_on("/storage/{storage}", "Datastore.Audit", "Datastore.AllocateSpace")
 _TEMPLATES = on("/storage/{storage}", "Datastore.AllocateTemplate")
-_NETWORK: Check = Either((On("/", ("Sys.Audit", "Sys.Modify")), on("/nodes/{node}", "Sys.AccessNetwork")))
-_MAPPINGS = on("/mapping/pci", "Mapping.Modify")
-_URL = required(text("url", pattern="https?://.*"))
-_STORAGE_OPTIONS: Table = (
-    text("content", "pve-storage-content-list"),
-    flag("disable"),
-    text("is_mountpoint"),
-    flag("mkdir"),
-    text("nodes", "pve-node-list"),
-    text("path", "pve-storage-path"),
-    text("prune-backups", "prune-backups"),
-    flag("shared"),
-)
+_NODE_RIGHTS = On("/", ("Sys.Audit", "Sys.Modify"))
+_NETWORK = Since(8, _NODE_RIGHTS, Either((_NODE_RIGHTS, on("/nodes/{node}", "Sys.AccessNetwork"))))
 _STORAGE_TYPES = "btrfs cephfs cifs dir esxi iscsi iscsidirect lvm lvmthin nfs pbs rbd zfs zfspool"
 _MAPPING_USE: Check = Either(
     tuple(on("/mapping/pci/{id}", f"Mapping.{right}") for right in ("Use", "Modify", "Audit"))
@@ -217,7 +209,7 @@ STORAGE = (
             STORE,
             *_CHECKSUM,
             text("compression", since=8),
-            _UPLOADED,
+            *_UPLOADED,
             _FILE,
             _URL,
             flag("verify-certificates"),
@@ -232,7 +224,7 @@ STORAGE = (
             NODE,
             STORE,
             *_CHECKSUM,
-            _UPLOADED,
+            *_UPLOADED,
             _FILE,
             text("tmpfilename", pattern="/var/tmp/pveupload-[0-9a-f]+"),  # noqa: S108
         ),

@@ -185,7 +185,7 @@ SNAPSHOTS = (
         "POST",
         f"{VM}/snapshot/{{snapname}}/rollback",
         any_on("/vms/{vmid}", "VM.Snapshot", "VM.Snapshot.Rollback"),
-        (*BASE, _SNAPNAME, flag("start", since=8)),
+        (*BASE, _SNAPNAME, flag("start")),
         proxied=True,
     ),
     Endpoint(

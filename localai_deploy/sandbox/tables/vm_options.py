@@ -137,13 +137,14 @@ STRUCTURED: Table = (
         main_key(required(text("dirid", "pve-configid"))),
         flag("expose-acl"),
         flag("expose-xattr"),
+        since=8,
     ),
 )
 PLAIN: Table = (
     flag("acpi"),
     text("affinity", "pve-cpuset"),
     flag("allow-ksm", since=9),
-    text("amd-sev", "pve-qemu-sev-fmt"),
+    text("amd-sev", "pve-qemu-sev-fmt", since=8),
     text("arch", enum="x86_64 aarch64"),
     text("args"),
     flag("autostart"),
