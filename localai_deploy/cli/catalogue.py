@@ -12,6 +12,7 @@ _MODULES = (
     "localai_deploy.hub.explanations",
     "localai_deploy.targets.explanations",
     "localai_deploy.provisioner.explanations",
+    "localai_deploy.provisioner.role_explanations",
     "localai_deploy.proxmox.explanations",
     "localai_deploy.workflow.explanations",
 )

@@ -16,7 +16,6 @@ from localai_deploy.errors import InputError
 from localai_deploy.resources import resource_dir
 
 GROUP = "inference"
-GATHER_SUBSET = ("!all", "!min", "distribution", "platform", "service_mgr", "python", "pkg_mgr", "user")
 _MARK = ".localai-deploy-project"
 
 
@@ -63,7 +62,7 @@ def render_project(directory: Path, hosts: Sequence[ProjectHost]) -> Project:
 def rendered_files(hosts: Sequence[ProjectHost]) -> dict[str, str]:
     """Relative path → content of all files but the roles."""
     steps = [{"role": role, "kind": kind.value} for kind, role in ROLE_OF.items()]
-    values = {"group": GROUP, "gather_subset": list(GATHER_SUBSET), "work_mark": WORK_MARK}
+    values = {"group": GROUP, "work_mark": WORK_MARK}
     return {
         "ansible.cfg": _from_template("ansible.cfg.j2", {}),
         "site.yml": _from_template("site.yml.j2", {**values, "steps": steps}),

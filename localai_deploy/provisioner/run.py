@@ -136,7 +136,6 @@ def _child_environment(prepared: Mapping[str, str], project: Project) -> dict[st
     return environment | {
         "ANSIBLE_CONFIG": str(project.directory / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
-        "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(project.directory / ".facts"),
         "ANSIBLE_LOCAL_TEMP": str(project.directory / ".tmp"),
         "ANSIBLE_NOCOLOR": "1",
     }

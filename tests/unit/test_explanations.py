@@ -12,8 +12,8 @@ from localai_deploy.explanations import Explanation
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [
-    *(ROOT / "localai_deploy").rglob("*.py"),
-    ROOT / "playbooks/roles/model_store/files/model_store.py",
+    *(path for path in (ROOT / "localai_deploy").rglob("*.py") if "sandbox" not in path.parts),
+    *(ROOT / "playbooks" / "roles").glob("*/files/*.py"),
 ]
 RAISERS = {"LocalaiError", "InputError", "_blocker", "_warning", "Finding", "Refusal", "_refused"}
 
@@ -27,11 +27,25 @@ def raised_ids() -> set[str]:
                 first = node.args[0]
                 if name in RAISERS and isinstance(first, ast.Constant) and isinstance(first.value, str):
                     found.add(first.value)
+            found |= ids_in_dict(node)
     return found
 
 
+def ids_in_dict(node: ast.AST) -> set[str]:
+    """``{"error_id": "…"}``, as the roles' programs print it."""
+    if not isinstance(node, ast.Dict):
+        return set()
+    pairs = zip(node.keys, node.values, strict=True)
+    return {
+        value.value
+        for key, value in pairs
+        if isinstance(key, ast.Constant) and key.value == "error_id"
+        if isinstance(value, ast.Constant) and value.value
+    }
+
+
 def test_the_scan_finds_ids() -> None:
-    assert {"port-taken", "host-key-unknown", "model-hash-mismatch", "usage"} <= raised_ids()
+    assert {"port-taken", "host-key-unknown", "model-hash-mismatch", "usage", "service-died"} <= raised_ids()
 
 
 def test_all_are_explained() -> None:
