@@ -37,6 +37,18 @@ _STORE_AUDIT = any_on("/storage/{storage}", "Datastore.Audit", "Datastore.Alloca
 _TEMPLATES = on("/storage/{storage}", "Datastore.AllocateTemplate")
 _NODE_RIGHTS = On("/", ("Sys.Audit", "Sys.Modify"))
 _NETWORK = Since(8, _NODE_RIGHTS, Either((_NODE_RIGHTS, on("/nodes/{node}", "Sys.AccessNetwork"))))
+_MAPPINGS = on("/mapping/pci", "Mapping.Modify")
+_URL = required(text("url", pattern="https?://.*"))
+_STORAGE_OPTIONS: Table = (
+    text("content", "pve-storage-content-list"),
+    flag("disable"),
+    text("is_mountpoint"),
+    flag("mkdir"),
+    text("nodes", "pve-node-list"),
+    text("path", "pve-storage-path"),
+    text("prune-backups", "prune-backups"),
+    flag("shared"),
+)
 _STORAGE_TYPES = "btrfs cephfs cifs dir esxi iscsi iscsidirect lvm lvmthin nfs pbs rbd zfs zfspool"
 _MAPPING_USE: Check = Either(
     tuple(on("/mapping/pci/{id}", f"Mapping.{right}") for right in ("Use", "Modify", "Audit"))
