@@ -33,12 +33,18 @@ class Task:
     log: list[str] = field(default_factory=list)
     exitstatus: str | None = None
     endtime: int | None = None
+    warnings: int = 0
     stop_asked: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def say(self, text: str) -> None:
         """Add lines to the log; a line end at the end adds no empty line."""
         self.log += text.removesuffix("\n").split("\n")
+
+    def warn(self, text: str) -> None:
+        """Log a warning; the task then ends with `WARNINGS: N` in place of OK."""
+        self.warnings += 1
+        self.say(f"WARN: {text}")
 
     def wait(self, seconds: float) -> None:
         """Let time pass; ends the task when somebody stopped it."""
@@ -95,7 +101,8 @@ class Tasks:
         except Exception as error:  # noqa: BLE001
             self._end(task, f"internal error: {error!r}", f"TASK ERROR: internal error: {error!r}")
         else:
-            self._end(task, "OK", "TASK OK")
+            status = f"WARNINGS: {task.warnings}" if task.warnings else "OK"
+            self._end(task, status, f"TASK {status}")
 
     def _end(self, task: Task, status: str, last: str) -> None:
         task.log.append(last)

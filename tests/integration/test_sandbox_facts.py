@@ -348,6 +348,70 @@ class TestAnswers:
         assert (reply.status, reply.reason) == (500, f"checksum {word} (file change by other user?)")
 
 
+class TestSurprises:
+    """The list of surprises in the recorded conversations, where no recording is replayed for it."""
+
+    @pytest.mark.parametrize("call", ["start", "stop"])
+    def test_power_of_an_absent_vm_fails_in_the_task(self, talk: Talk, call: str) -> None:
+        reply = talk("POST", f"{QEMU}/999/status/{call}")
+        assert reply.status == 200
+        assert "999" in (reply.exitstatus or "")
+
+    def test_resize_of_an_absent_vm_fails_in_the_task(self, talk: Talk) -> None:
+        reply = talk("PUT", f"{QEMU}/999/resize", disk="scsi0", size="1G")
+        assert (reply.status, reply.exitstatus) == (
+            200,
+            "Configuration file 'nodes/pve1/qemu-server/999.conf' does not exist",
+        )
+
+    def test_reset_of_a_stopped_vm_fails_at_once(self, talk: Talk) -> None:
+        create(talk)
+        reply = talk("POST", f"{QEMU}/200/status/reset")
+        assert (reply.status, reply.reason) == (500, "VM 200 not running")
+        for call in ("shutdown", "stop"):
+            assert talk("POST", f"{QEMU}/200/status/{call}").exitstatus == "OK"
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [
+            ("ipconfig0", "ip=10.0.0.5/24,gw=192.168.0.1"),
+            ("ipconfig0", "ip=dhcp,gw=10.0.0.1"),
+            ("nameserver", "notanip"),
+            ("sshkeys", ""),
+            ("hostpci0", "mapping=nosuch"),
+            ("tags", "x" * 300),
+        ],
+    )
+    def test_accepted_without_complaint(self, talk: Talk, option: str, value: str) -> None:
+        assert create(talk, **{option: value}).exitstatus == "OK"
+
+    @pytest.mark.parametrize(
+        ("major", "end"), [(8, "start failed: QEMU exited with code 1"), (9, "bridge 'vmbr9' does not exist")]
+    )
+    def test_unknown_bridge(self, stack: ExitStack, major: int, end: str) -> None:
+        talk = speak(stack, major)
+        assert create(talk, net0="virtio,bridge=vmbr9").exitstatus == "OK"
+        assert start(talk).exitstatus == end
+
+    def test_texts_and_deletes(self, talk: Talk) -> None:
+        create(talk, tags="")
+        assert config(talk)["tags"] == " "
+        assert put(talk, delete="agent").status == 200
+        assert put(talk, delete="nosuchkey").errors == {"delete": "unknown option 'nosuchkey'"}
+        nothing = put(talk)
+        assert (nothing.status, nothing.reason) == (500, "no options specified")
+
+    @pytest.mark.parametrize(("major", "kind"), [(8, "sdn"), (9, "network")])
+    def test_resources_carry_the_zone(self, stack: ExitStack, major: int, kind: str) -> None:
+        entries = speak(stack, major)("GET", "/cluster/resources").data
+        assert [entry["type"] for entry in entries if "localnetwork" in entry["id"]] == [kind]
+
+    @pytest.mark.parametrize(("major", "refused"), [(8, "VM.GuestAgent.Audit"), (9, "VM.Monitor")])
+    def test_privileges_of_the_other_release(self, stack: ExitStack, major: int, refused: str) -> None:
+        reply = speak(stack, major)("POST", "/access/roles", roleid="R", privs=refused)
+        assert reply.errors == {"privs": f"invalid format - invalid privilege '{refused}'\n"}
+
+
 class TestTasks:
     def test_upid_and_status(self, talk: Talk) -> None:
         reply = create(talk)
@@ -377,6 +441,16 @@ class TestTasks:
         assert "exitstatus" not in status
         assert set(config(talk)) == {"lock", "digest"}
         assert config(talk)["lock"] == "create"
+
+    def test_warnings_are_no_error(self, talk: Talk) -> None:
+        create(talk, bios="ovmf")
+        reply = start(talk)
+        assert reply.exitstatus == "WARNINGS: 1"
+        assert reply.log[-2:] == (
+            "WARN: no efidisk configured! Using temporary efivars disk.",
+            "TASK WARNINGS: 1",
+        )
+        assert talk("GET", f"{QEMU}/200/status/current").data["status"] == "running"
 
     def test_log_limits(self, talk: Talk) -> None:
         reply = create(talk, scsi0=f"local:0,import-from={IMAGE}", efidisk0="local:0")

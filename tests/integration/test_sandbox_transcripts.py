@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not FILES, reason="the recorded conversations ar
 
 def replay(transcript: dict[str, Any]) -> tuple[int, list[str], list[str]]:
     """Equal steps, differences by step, differences of type alone."""
-    site, password = site_of(transcript, Pace(scale=0.01, import_s=0.1, status_round_s=0))
+    site, password = site_of(transcript, Pace(scale=0.01, import_s=0.3, status_round_s=0))
     equal, differences, types = 0, [], []
     with Sandbox(site) as sandbox:
         client = Client(sandbox, password)

@@ -11,16 +11,23 @@ from localai_deploy.sandbox.tasks import Task
 _PARTS = 9
 
 
-def _task(call: Call, privilege: str = "Sys.Audit") -> Task:
-    upid = call.values["upid"]
-    parts = upid.split(":")
+def _owner(call: Call) -> str:
+    parts = call.values["upid"].split(":")
     if len(parts) != _PARTS or parts[0] != "UPID" or parts[-1]:
         raise bad_parameters({"upid": "unable to parse worker upid"})
-    task = call.site.tasks.get(upid)
-    if parts[7] != call.who.name and parts[7] != call.who.user:
+    return str(parts[7])
+
+
+def _check_owner(call: Call, owner: str, privilege: str = "Sys.Audit") -> None:
+    if owner not in {call.who.name, call.who.user}:
         call.permissions.need(call.who, f"/nodes/{call.values['node']}", privilege)
+
+
+def _task(call: Call, privilege: str = "Sys.Audit") -> Task:
+    owner, task = _owner(call), call.site.tasks.get(call.values["upid"])
     if task is None:
         raise bad_parameters({"upid": "no such task"})
+    _check_owner(call, owner, privilege)
     return task
 
 
@@ -35,7 +42,10 @@ def task_status(call: Call) -> dict[str, Any]:
 
 def task_log(call: Call) -> list[dict[str, Any]]:
     """Answer GET /nodes/{node}/tasks/{upid}/log."""
-    task = _task(call)
+    _check_owner(call, _owner(call))
+    task = call.site.tasks.get(call.values["upid"])
+    if task is None:
+        return [{"n": 1, "t": "unable to open file - No such file or directory"}]
     start, limit = call.values.get("start", 0), call.values.get("limit", 50)
     lines = list(enumerate(task.log, 1))[start:]
     chosen = lines[:limit] if limit else lines

@@ -122,6 +122,7 @@ def _write(
     call: Call, vm: Vm, task: Task, options: dict[str, Any], removed: list[str], reverted: list[str]
 ) -> None:
     rights = VmRights(call.site, call.who, vm.vmid)
+    _check_balloon(call, vm, options)
     for name in reverted:
         vm.pending.pop(name, None)
         vm.pending_delete = [other for other in vm.pending_delete if other != name]
@@ -134,6 +135,15 @@ def _write(
         hotplug(call.site, vm)
     else:
         apply_pending(call.site, vm)
+
+
+def _check_balloon(call: Call, vm: Vm, options: dict[str, Any]) -> None:
+    if "memory" not in options and "balloon" not in options:
+        return
+    wanted = vm.config | vm.pending | options
+    memory = parse("memory", str(wanted.get("memory", 512)), call.cluster.release)["current"]
+    if wanted.get("balloon", 0) > memory:
+        raise died("balloon value too large (must be smaller than assigned memory)")
 
 
 def _mark_removed(call: Call, vm: Vm, rights: VmRights, name: str, task: Task) -> None:
@@ -213,6 +223,8 @@ def _resize(call: Call, vm: Vm, task: Task) -> None:
     storage_config(call.site, volume.store)
     given = call.values["size"]
     size = parse_size(given.removeprefix("+")) + (volume.size if given.startswith("+") else 0)
+    if size == volume.size:
+        return
     if size < volume.size:
         raise TaskFailed("shrinking disks is not supported")
     volume.size = volume.virtual_size = size

@@ -125,6 +125,7 @@ def with_defaults(call: Call, config: Config) -> Config:
 
 
 def _start_after(call: Call, vm: Vm, task: Task) -> None:
+    task.say("Execute autostart")
     try:
         start_vm(call, vm, task)
     except (ApiError, TaskFailed) as error:

@@ -36,6 +36,9 @@ def _off(call: Call, vm: Vm) -> None:
 def shutdown(call: Call) -> str:
     """Answer POST /nodes/{node}/qemu/{vmid}/status/shutdown."""
     check_skiplock(call.who, call.values)
+    paused = call.cluster.vms.get(call.values["vmid"])
+    if paused is not None and paused.body.state() == "paused" and not call.values.get("forceStop"):
+        raise died("VM is paused - cannot shutdown")
 
     def work(task: Task) -> None:
         vm = find(call)
@@ -49,14 +52,17 @@ def shutdown(call: Call) -> str:
 
 def _power_down(call: Call, vm: Vm, task: Task) -> None:
     if not is_running(vm):
-        return
+        return None
+    if vm.body.state() == "paused":
+        task.say("VM is paused - stop instead of shutdown")
+        return _off(call, vm)
     timeout_s = call.values.get("timeout", _SHUTDOWN_S)
     if not vm.body.shutdown(timeout_s):
         task.wait(timeout_s * call.site.pace.scale)
         if not call.values.get("forceStop"):
             raise TaskFailed("VM quit/powerdown failed - got timeout")
         task.say("VM still running - terminating now with SIGTERM")
-    _off(call, vm)
+    return _off(call, vm)
 
 
 def reboot(call: Call) -> str:

@@ -37,6 +37,8 @@ def start_vm(call: Call, vm: Vm, task: Task) -> None:
         devices = _devices(call, vm, node, task)
         if devices and not node.iommu:
             raise died("cannot prepare PCI pass-through, IOMMU not present")
+        if vm.config.get("bios") == "ovmf" and "efidisk0" not in vm.config:
+            task.warn("no efidisk configured! Using temporary efivars disk.")
         _bridges(call, vm, node, task)
         vm.body.start(
             GuestPlan(vm.vmid, vm.config.get("name", f"VM {vm.vmid}"), dict(vm.config), _files(call, vm))
