@@ -117,6 +117,8 @@ def _print_judged(found: Sequence[Mapping[str, Any]]) -> None:
         show(f"{mark} {one['file_name']:<{width}}  {one['why'] or 'sha256 ' + one['sha256'][:12]}")
     if not found:
         show("the store is empty")
+    if not all(one["ok"] for one in found):
+        show("  fix: up fetches a deployed model again, model pull REF any other")
 
 
 @model.command(

@@ -17,7 +17,7 @@ from localai_deploy.hub.resolve import resolve_model
 from localai_deploy.targets.base import Target
 from localai_deploy.workflow.apply import HostOutcome, Listener, open_run, run_steps
 from localai_deploy.workflow.deploy import project_host
-from localai_deploy.workflow.observe import PlannedHost, record_of
+from localai_deploy.workflow.observe import PlannedHost, record_of, recorded_model
 
 HASHING_TIMEOUT_S = 3600
 
@@ -83,9 +83,10 @@ def refuse_removal_in_use(planned: PlannedHost, name: str) -> None:
 
 
 def resolve_for(planned: PlannedHost, reference: str, *, trust_first_download: bool) -> ModelFile:
-    """The exact file of ``reference``, by the host's own mirrors."""
-    return resolve_model(
-        parse_model_reference(reference),
+    """The exact file of ``reference``: as the host recorded it, else by the host's own mirrors."""
+    parsed = parse_model_reference(reference)
+    return recorded_model(parsed, planned.facts) or resolve_model(
+        parsed,
         mirrors=planned.host.settings["localai_mirrors"].value,
         token=planned.host.secrets.hub_token or None,
         trust_first_download=trust_first_download,

@@ -104,7 +104,7 @@ def _resolver(
 ) -> Callable[[], ModelFile]:
     def resolve() -> ModelFile:
         reference = parse_model_reference(text)
-        recorded = _recorded_model(reference, facts)
+        recorded = recorded_model(reference, facts)
         if recorded and not choices.update:
             return recorded
         from localai_deploy.hub.resolve import resolve_model
@@ -120,7 +120,7 @@ def _resolver(
     return resolve
 
 
-def _recorded_model(reference: ModelReference, facts: HostFacts) -> ModelFile | None:
+def recorded_model(reference: ModelReference, facts: HostFacts) -> ModelFile | None:
     """What the host already holds for this very reference: a re-run needs no network."""
     fact = facts.model(reference.file_name)
     if reference.scheme == "file" or fact is None or fact.reference != reference.text or not fact.sha256:

@@ -16,8 +16,11 @@ DEADLINE_S = 60.0
 class Terminal:
     """Runs ``argv`` as if somebody sat before it; what it shows is :attr:`seen`."""
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, argv: Sequence[str], environment: Mapping[str, str], deadline_s: float = DEADLINE_S
+    ) -> None:
         self.seen = ""
+        self._deadline_s = deadline_s
         self.pid, self._master = pty.fork()
         if self.pid == 0:
             try:
@@ -27,7 +30,7 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Read until ``text`` was shown."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + self._deadline_s
         while text not in self.seen:
             assert self._read(deadline), f"{text!r} was never shown: {self.seen!r}"
 
@@ -46,7 +49,7 @@ class Terminal:
 
     def end(self) -> int:
         """Read to the end; the exit code, or 128 and the signal that ended it."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + self._deadline_s
         while self._master >= 0 and self._read(deadline):
             pass
         status = self._await_exit(deadline)
