@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import click
 
 from localai_deploy.cli.options import deployment_options, host_options, hosts_from
 from localai_deploy.cli.output import HOST_VARIABLES, load_schema, print_json, schema_names
-from localai_deploy.cli.terminal import show
+from localai_deploy.cli.terminal import hanging, show, width_of
 from localai_deploy.domain.settings import BY_NAME, suggestion
 from localai_deploy.errors import InputError
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from localai_deploy.inventory import InventoryHost
+
+_INDENT = " " * 32
 
 
 @click.group(epilog="Example: localai-deploy config show -i inventories/home nas")
@@ -41,7 +44,7 @@ def show_values(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
         print_json("config", hosts=found)
         return
     for host in found:
-        for line in _lines(host):
+        for line in _lines(host, width_of(sys.stdout)):
             show(line)
 
 
@@ -60,13 +63,15 @@ def _host_data(host: InventoryHost) -> dict[str, Any]:
     }
 
 
-def _lines(host: Mapping[str, Any]) -> Iterator[str]:
+def _lines(host: Mapping[str, Any], width: int) -> Iterator[str]:
     yield f"{click.style(host['host'], bold=True)} ({host['connection']})"
     for name, entry in host["settings"].items():
         first, *more = _value_lines(entry["value"])
         yield f"  {name:<29} {first}"
-        yield from (f"  {'':<29} {line}" for line in more)
-        yield click.style(f"  {'':<29} {entry['source']}: {BY_NAME[name].meaning}", dim=True)
+        yield from (f"{_INDENT}{line}" for line in more)
+        meaning = f"{entry['source']}: {BY_NAME[name].meaning}"
+        for line in hanging(meaning, first=_INDENT, rest=_INDENT, width=width):
+            yield click.style(line, dim=True)
     for name, state in host["secrets"].items():
         yield f"  {name:<29} {state}"
 

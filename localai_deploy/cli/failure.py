@@ -9,7 +9,7 @@ from itertools import pairwise
 import click
 
 from localai_deploy.cli.output import error_data, print_json
-from localai_deploy.cli.terminal import hanging, note, width_of
+from localai_deploy.cli.terminal import advice, hanging, note, width_of
 from localai_deploy.errors import LocalaiError
 
 _OUTPUT_OPTION = re.compile(r"-[A-Za-z]*o|--output")
@@ -28,9 +28,10 @@ def error_lines(error: LocalaiError, width: int = 0) -> list[str]:
     """What failed, why, and what to do, for a person."""
     first, *more = hanging(f"{error.what} [{error.error_id}]", first="error: ", rest="       ", width=width)
     lines = [click.style(first, fg="red", bold=True), *more]
-    for label, text in (("why", error.why), ("fix", error.hint)):
-        if text:
-            lines += hanging(text, first=f"  {label}: ", rest="       ", width=width)
+    if error.why:
+        lines += hanging(error.why, first="  why: ", rest="       ", width=width)
+    if error.hint:
+        lines += advice(error.hint, first="  fix: ", rest="       ", width=width)
     return lines
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from localai_deploy.cli.terminal import hanging
+from localai_deploy.cli.terminal import advice, hanging
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.plan import Action, Change, Finding, HostPlan, Step
 from localai_deploy.domain.units import format_bytes
@@ -65,9 +65,10 @@ def _finding_lines(finding: Finding, mark: str, color: str, width: int) -> Itera
     what = f"{finding.what} [{finding.finding_id}]"
     for line in hanging(what, first=f"  {mark} ", rest="    ", width=width):
         yield click.style(line, fg=color)
-    for label, text in (("why", finding.why), ("fix", finding.hint)):
-        if text:
-            yield from hanging(text, first=f"      {label}: ", rest="           ", width=width)
+    if finding.why:
+        yield from hanging(finding.why, first="      why: ", rest=" " * 11, width=width)
+    if finding.hint:
+        yield from advice(finding.hint, first="      fix: ", rest=" " * 11, width=width)
 
 
 def _summary(plan: HostPlan) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -13,6 +14,8 @@ import click
 
 WIDEST = 120
 NARROWEST = 40
+WHOLE = 0
+"""Width of what is not wrapped."""
 
 
 def wants_color(stream: IO[str], environment: Mapping[str, str] = os.environ) -> bool:
@@ -32,14 +35,14 @@ def note(line: str) -> None:
 
 
 def width_of(stream: IO[str]) -> int:
-    """Columns to wrap at; 0 (do not wrap) for what is no terminal."""
+    """Columns to wrap at; ``WHOLE`` for what is no terminal."""
     if not stream.isatty():
-        return 0
+        return WHOLE
     return max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
 
 
 def hanging(text: str, *, first: str, rest: str, width: int) -> list[str]:
-    """``text`` behind ``first``, further lines behind ``rest``; ``width`` 0: one line for each of its lines.
+    """``text`` behind ``first``, further lines behind ``rest``; ``WHOLE`` keeps lines as they are.
 
     Words are never broken: addresses, paths and commands stay whole.
     """
@@ -56,6 +59,15 @@ def hanging(text: str, *, first: str, rest: str, width: int) -> list[str]:
         )
         lines += wrapped or [""]
     return [f"{rest if number else first}{line}".rstrip() for number, line in enumerate(lines)]
+
+
+def advice(text: str, *, first: str, rest: str, width: int) -> list[str]:
+    """As :func:`hanging`, but a line with a command, an option or a path stays whole, to be copied."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        kept = WHOLE if re.search(r"[/`]|--", line) else width
+        lines += hanging(line, first=rest if lines else first, rest=rest, width=kept)
+    return lines
 
 
 def accept_any_text() -> None:

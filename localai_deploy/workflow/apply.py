@@ -125,7 +125,7 @@ def _run_step(run: Run, kind: StepKind, hosts: list[str], listener: Listener, *,
 
 
 def _step_failed(kind: StepKind, failure: TaskFailed, log: Path) -> LocalaiError:
-    log_hint = f"log: {log}/stdout; nothing is lost: the same command goes on from here"
+    log_hint = f"log: {log}/stdout\nnothing is lost: the same command goes on from here"
     if failure.problem:
         hint = failure.problem.get("hint", "")
         return LocalaiError(

@@ -60,6 +60,9 @@ class HostDouble:
     def hold(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def require_held(self) -> None:
+        """Nobody else wants it."""
+
     def inventory_variables(self, *, shared: bool = True) -> dict[str, Any]:
         return {"ansible_host": "127.0.0.1", "ansible_port": 1}
 

@@ -253,4 +253,4 @@ def test_text_is_wrapped_at_the_terminal_and_whole_elsewhere(
     terminal = sit_before("box=fresh-debian13", *words, "--bind", "192.0.2.7", COLUMNS="60", NO_COLOR="1")
     assert terminal.end() == 3
     wordy = [line for line in terminal.seen.splitlines() if len(line) > 60 and "://" not in line]
-    assert [line for line in wordy if not line.startswith(("Plan for", "· "))] == []
+    assert [line for line in wordy if not line.startswith(("Plan for", "· ", "      fix: "))] == []

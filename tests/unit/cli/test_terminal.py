@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from localai_deploy.cli.terminal import hanging, wants_color, width_of
+from localai_deploy.cli.terminal import advice, hanging, wants_color, width_of
 
 
 class Screen(io.StringIO):
@@ -43,3 +43,13 @@ def test_hanging_text() -> None:
     ]
     assert hanging("", first="a", rest="b", width=0) == ["a"]
     assert hanging("a\n\nb", first="> ", rest="  ", width=40) == ["> a", "", "  b"]
+
+
+def test_advice_keeps_commands_whole() -> None:
+    text = "look whether the host is there\nssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\nadd --yes to it"
+    assert advice(text, first="  fix: ", rest="       ", width=26) == [
+        "  fix: look whether the",
+        "       host is there",
+        "       ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+        "       add --yes to it",
+    ]
