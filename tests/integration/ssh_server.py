@@ -19,7 +19,7 @@ from localai_deploy.errors import LocalaiError
 from localai_deploy.targets import open_target
 
 ADDRESS = "127.0.0.1"
-_START_TIMEOUT_S = 10.0
+_START_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

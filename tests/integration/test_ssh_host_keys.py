@@ -216,24 +216,26 @@ def certified(tmp_path: Path) -> Iterator[tuple[SshServer, Path]]:
     server = start_server(
         tmp_path / "certified", more=f"HostCertificate {tmp_path}/certified/host_ed25519-cert.pub\n"
     )
-    subprocess.run(
-        [
-            "ssh-keygen",
-            "-q",
-            "-s",
-            authority,
-            "-I",
-            "box",
-            "-h",
-            "-n",
-            ADDRESS,
-            server.directory / "host_ed25519.pub",
-        ],
-        check=True,
-    )
-    server.reload()
-    yield server, authority.with_suffix(".pub")
-    server.stop()
+    try:
+        subprocess.run(
+            [
+                "ssh-keygen",
+                "-q",
+                "-s",
+                authority,
+                "-I",
+                "box",
+                "-h",
+                "-n",
+                ADDRESS,
+                server.directory / "host_ed25519.pub",
+            ],
+            check=True,
+        )
+        server.reload()
+        yield server, authority.with_suffix(".pub")
+    finally:
+        server.stop()
 
 
 def test_a_certificate_is_known_by_the_key_in_it(certified: tuple[SshServer, Path]) -> None:
