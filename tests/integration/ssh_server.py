@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -146,9 +147,10 @@ LogLevel VERBOSE
 def _await_port(port: int) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            if probe.connect_ex((ADDRESS, port)) == 0 and probe.recv(4) == b"SSH-":
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.settimeout(5)
+            probe.connect((ADDRESS, port))
+            if probe.recv(4) == b"SSH-":
                 return
         time.sleep(0.05)
     raise TimeoutError(f"no SSH server on {ADDRESS}:{port} (of process {os.getpid()})")
