@@ -102,7 +102,7 @@ def _host_lines(one: Looked, result: DeployResult, width: int) -> Iterator[str]:
     elif outcome is None:
         yield f"{name}: blocked, nothing was changed (see the plan)"
     elif one.planned and one.planned.deployment and result.report:
-        yield verdict(result.report, name, f"; changed={outcome.changed}")
+        yield from verdict(result.report, name, f"; changed={outcome.changed}")
         yield from _service_lines(one.planned, one.planned.deployment)
         yield from _answer_lines(_completion(result.report, name), width)
 
@@ -130,4 +130,5 @@ def _answer_lines(answer: Mapping[str, Any], width: int) -> Iterator[str]:
         if isinstance(answer.get(key), int | float)
     ]
     if speeds:
-        yield f"  speed     {', '.join(speeds)} (measured by the runtime, this one answer)"
+        measured = f"{', '.join(speeds)} (measured by the runtime, this one answer)"
+        yield from hanging(measured, first="  speed     ", rest=" " * 12, width=width)

@@ -87,9 +87,8 @@ def _print_data(report: Report, answers: Sequence[Answer[PlannedHost]]) -> None:
 
 
 def _print_verdicts(report: Report, answers: Sequence[Answer[PlannedHost]]) -> None:
+    width = width_of(sys.stdout)
     for one in answers:
-        if one.error:
-            for line in error_lines(one.error, width_of(sys.stdout)):
-                show(line)
-        else:
-            show(verdict(report, one.host.name))
+        lines = error_lines(one.error, width) if one.error else verdict(report, one.host.name)
+        for line in lines:
+            show(line)

@@ -153,6 +153,12 @@ def test_yes_goes_on(sit_before: Callable[..., Terminal], tmp_path: Path) -> Non
     assert list((tmp_path / "state" / "localai-deploy" / "runs").iterdir())
 
 
+def test_ctrl_c_is_heard_after_ansible_ran(run: Callable[..., Ended]) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    assert run("up", "box", *MODEL, "--context", "1024", "--yes", hosts=SERVED).code == 5
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
 @pytest.mark.parametrize("words", [("up", *MODEL, "--context", "1024"), ("down",)], ids=lambda one: one[0])
 def test_ctrl_c_at_the_question(words: tuple[str, ...], sit_before: Callable[..., Terminal]) -> None:
     terminal = sit_before("box=second-run", words[0], "box", *words[1:])

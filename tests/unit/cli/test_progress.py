@@ -183,11 +183,20 @@ def test_check_lines_of_several_hosts_name_the_host() -> None:
     )
 
 
+def test_check_lines_are_wrapped_below_the_title() -> None:
+    lines = CheckLines(["nas"], width=40).of(check("nas", Outcome.FAIL, "it listens on every address"))
+    assert click.unstyle(lines).splitlines() == [
+        "✗ port-bound          it listens where",
+        "                      it should",
+        "    seen: it listens on every address",
+    ]
+
+
 def test_verdicts() -> None:
     report = Report((check("a", Outcome.PASS), check("b", Outcome.FAIL, "no")), ("a", "b", "c"))
-    assert (
-        click.unstyle(verdict(report, "a", "; changed=3"))
-        == "a: proven (1 passed, 0 failed, 0 skipped; changed=3)"
-    )
-    assert click.unstyle(verdict(report, "b")) == "b: NOT proven (0 passed, 1 failed, 0 skipped)"
-    assert click.unstyle(verdict(report, "c")) == "c: NOT proven (0 passed, 0 failed, 0 skipped)"
+    (good,) = verdict(report, "a", "; changed=3")
+    assert click.unstyle(good) == "a: proven (1 passed, 0 failed, 0 skipped; changed=3)"
+    bad, fix = verdict(report, "b")
+    assert click.unstyle(bad) == "b: NOT proven (0 passed, 1 failed, 0 skipped)"
+    assert fix.startswith("  fix: ")
+    assert click.unstyle(verdict(report, "c")[0]) == "c: NOT proven (0 passed, 0 failed, 0 skipped)"
