@@ -8,18 +8,33 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+_SOCKET_PATH_LENGTH = 107
+_MUX_NAME_LENGTH = 18
+"""ssh binds a socket under a name of its own, longer by this, before it gives it the wanted name."""
 Closing = Callable[[Path], None]
 """What to do with a directory before it is removed, such as ending what is connected to it."""
 
 
 def _nothing(_: Path) -> None:
     """Most directories hold plain files."""
+
+
+def short_directory(below: int) -> Path:
+    """Where sockets may lie: ``$XDG_RUNTIME_DIR`` if their paths stay short enough, else ``/tmp``.
+
+    :param below: length of the longest path that will be made below it.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    is_short = len(runtime) + 1 + below + _MUX_NAME_LENGTH <= _SOCKET_PATH_LENGTH
+    usable = is_short and re.fullmatch(r"[A-Za-z0-9/._-]+", runtime) and os.access(runtime, os.W_OK)
+    return Path(runtime if usable else "/tmp")  # noqa: S108 - a private directory is made there
 
 
 class ScratchDirectory:

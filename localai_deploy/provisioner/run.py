@@ -124,19 +124,22 @@ def _prepared_runner(
         suppress_env_files=True,
         settings={"suppress_ansible_output": True},
     )
-    runner.config.env = _child_environment(runner.config.env, project)
+    runner.config.env = _child_environment(runner.config.env, project, secrets.parent)
     runner.config.command = [*bound_command(_ansible_playbook()), *runner.config.command[1:]]
     return runner
 
 
-def _child_environment(prepared: Mapping[str, str], project: Project) -> dict[str, str]:
-    """What the runner itself set, plus the allowed part of ours."""
+def _child_environment(prepared: Mapping[str, str], project: Project, memory: Path) -> dict[str, str]:
+    """What the runner itself set, plus the allowed part of ours.
+
+    :param memory: Ansible writes what it is about to copy there, secrets too.
+    """
     environment = {key: value for key, value in prepared.items() if os.environ.get(key) != value}
     environment |= {key: os.environ[key] for key in ALLOWED_ENVIRONMENT if key in os.environ}
     return environment | {
         "ANSIBLE_CONFIG": str(project.directory / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
-        "ANSIBLE_LOCAL_TEMP": str(project.directory / ".tmp"),
+        "ANSIBLE_LOCAL_TEMP": str(memory / "ansible"),
         "ANSIBLE_NOCOLOR": "1",
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import subprocess
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from localai_deploy.domain.connection import Connection
 from localai_deploy.errors import LocalaiError
-from localai_deploy.scratch import ScratchDirectory
+from localai_deploy.scratch import ScratchDirectory, short_directory
 from localai_deploy.targets.become import as_root, raise_for_sudo
 from localai_deploy.targets.executor import (
     DEFAULT_TIMEOUT_S,
@@ -104,7 +103,9 @@ class OpenSsh:
     def sharing_options(self) -> list[str]:
         """Options that share the connection as long as this object is open."""
         if not self._directory:
-            self._directory = ScratchDirectory(_PREFIX, Path(_short_directory()), _end_connection)
+            self._directory = ScratchDirectory(
+                _PREFIX, short_directory(len("lad-XXXXXXXX/ssh")), _end_connection
+            )
         return [
             *("-o", "ControlMaster=auto"),
             *("-o", f"ControlPath={self._directory.path / _SOCKET}"),
@@ -204,13 +205,6 @@ class OpenSsh:
             *mode,
             *destination_words(self._connection),
         ]
-
-
-def _short_directory() -> str:
-    """Paths of sockets are limited to 107 bytes, of which ssh takes 18 for a name of its own."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    usable = re.fullmatch(r"[A-Za-z0-9/._-]{1,60}", runtime) and os.access(runtime, os.W_OK)
-    return runtime if usable else "/tmp"  # noqa: S108 - mkdtemp makes a private directory there
 
 
 def _end_connection(directory: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from localai_deploy.scratch import ScratchDirectory
+from localai_deploy.scratch import ScratchDirectory, short_directory
 
 PASSED_ON = (
     "HOME",
@@ -27,6 +27,8 @@ PASSED_ON = (
     "XDG_RUNTIME_DIR",
 )
 NAME_PREFIX = "localai-verify-"
+_LONGEST_PATH = len("localai-verify-XXXXXXXX/ssh/") + 40
+"""ssh calls a connection's socket by a hash of 40 letters."""
 CLOSING_TIMEOUT_S = 5
 
 _SETTINGS = """\
@@ -57,9 +59,9 @@ ssh_args = -o StrictHostKeyChecking=yes -o ControlMaster=auto -o ControlPersist=
 def private_directory() -> Iterator[Path]:
     """A directory for one run; SSH connections kept open in it are closed at the end.
 
-    It lies in ``/tmp``, because a control socket's path may not be longer than about 100 bytes.
+    Its path is short, because a control socket's may not be longer than about 100 bytes.
     """
-    scratch = ScratchDirectory(NAME_PREFIX, Path("/tmp"), _close_connections)  # noqa: S108 - private there
+    scratch = ScratchDirectory(NAME_PREFIX, short_directory(_LONGEST_PATH), _close_connections)
     directory = scratch.path
     try:
         (directory / "ssh").mkdir()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from localai_deploy.scratch import ScratchDirectory, remove_abandoned
+from localai_deploy.scratch import ScratchDirectory, remove_abandoned, short_directory
 
 OWNER = """\
 import sys, time
@@ -75,3 +75,18 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
     remove_abandoned("kind-", tmp_path)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("runtime", "below", "found"),
+    [
+        ("/dev/shm", 80, "/dev/shm"),
+        ("/dev/shm", 81, "/tmp"),
+        ("", 10, "/tmp"),
+        ("/nowhere", 10, "/tmp"),
+        ("/dev/shm/a b", 10, "/tmp"),
+    ],
+)
+def test_a_place_for_sockets(runtime: str, below: int, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    assert str(short_directory(below)) == found

@@ -41,6 +41,7 @@ def no_leftovers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The run's own directory is gone afterwards."""
     prefix = f"localai-test-{os.getpid()}-"
     monkeypatch.setattr(private_directory, "NAME_PREFIX", prefix)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     yield
     assert list(Path("/tmp").glob(f"{prefix}*")) == []
 
