@@ -39,6 +39,8 @@ _TELL = f"""/bin/sh -c 'test "$1" = NONE || echo "$2" "$1" "$3" >>"${_TOLD}"' sh
 
 ``NONE`` is offered when ssh only wants to know which algorithms it should prefer.
 """
+_LOST = "KnownHostsCommand failed"
+ATTEMPTS = 3
 _CERTIFICATE = "-cert-v01@openssh.com"
 _NO_CERTIFICATE = ("-o", f"HostKeyAlgorithms=-*{_CERTIFICATE}")
 _AUTHORITY = "@cert-authority"
@@ -144,6 +146,19 @@ def fetch_key(connection: Connection) -> HostKey:
 
 
 def _offered(connection: Connection, more: Sequence[str] = ()) -> HostKey:
+    """Ask up to three times: under load ssh now and then loses the command that notes the key."""
+    stderr = ""
+    for _ in range(ATTEMPTS):
+        keys, stderr = _ask(connection, more)
+        if keys:
+            return keys[0]
+        if _LOST not in stderr:
+            break
+    raise connection_error(stderr, connection.display)
+
+
+def _ask(connection: Connection, more: Sequence[str]) -> tuple[tuple[HostKey, ...], str]:
+    """The keys that were written down, and what ssh said."""
     with tempfile.TemporaryDirectory(prefix="lad-key-") as directory:
         file = Path(directory) / "offered"
         command = [
@@ -158,9 +173,7 @@ def _offered(connection: Connection, more: Sequence[str] = ()) -> HostKey:
         ]
         done = _run(command, connection, {_TOLD: str(file)})
         keys = parse_known_hosts(file.read_text(encoding="utf-8")) if file.exists() else ()
-    if not keys:
-        raise connection_error(done.stderr.decode(errors="replace"), connection.display)
-    return keys[0]
+    return keys, done.stderr.decode(errors="replace")
 
 
 def keep(key: HostKey) -> None:
