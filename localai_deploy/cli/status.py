@@ -28,7 +28,7 @@ _STATE_COLOR = {"running": "green", "absent": None, "stopped": "red", "incomplet
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @host_options
 def status(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
-    """Look at HOST; nothing is changed. Exit 1 when a deployment is there but does not run."""
+    """Look at HOST; nothing is changed. Exit 1 when a deployment is there but not as it should be."""
     wanted = hosts_from(hosts, options)
     with ExitStack() as stack:
         targets = workflow.open_targets(wanted, stack)
@@ -49,8 +49,11 @@ def _exit_code(answers: list[Answer[HostFacts]], found: list[dict[str, Any]]) ->
         return int(errors[0].exit_code)
     if errors:
         return int(ExitCode.PARTIAL)
-    healthy = all(one["state"] in {"running", "absent"} for one in found)
-    return int(ExitCode.DONE if healthy else ExitCode.FAILED)
+    return int(ExitCode.DONE if all(map(_is_well, found)) else ExitCode.FAILED)
+
+
+def _is_well(one: dict[str, Any]) -> bool:
+    return one["state"] == "absent" or (one["state"] == "running" and one["deployment"] is not None)
 
 
 def _host_data(answer: Answer[HostFacts]) -> dict[str, Any]:
@@ -119,9 +122,11 @@ def _model_text(model: dict[str, Any], record: dict[str, Any]) -> str:
 
 
 def _advice(one: dict[str, Any]) -> str:
+    if one["state"] != "absent" and one["deployment"] is None:
+        return "the host's record of the deployment cannot be read (explain record-unreadable)"
     if one["unfinished_step"]:
         return f"the last run was cut off in step {one['unfinished_step']}; run up (or down) again"
-    return {
-        "stopped": "the service does not run; on the host: journalctl -u localai-*; up starts it again",
-        "incomplete": "not everything is there; run up (or down) again",
-    }.get(one["state"], "")
+    if one["state"] == "stopped":
+        unit = one["deployment"].get("service", {}).get("name", "localai-*")
+        return f"the service does not run (why: journalctl -u {unit} on the host); up starts it again"
+    return "not everything is there; run up (or down) again" if one["state"] == "incomplete" else ""

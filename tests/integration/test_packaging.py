@@ -32,6 +32,7 @@ def test_wheel_holds_playbooks_and_templates(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "localai_deploy/playbooks/roles/service/tasks/main.yml" in names
     assert "localai_deploy/templates/project/site.yml.j2" in names
+    assert "localai_deploy/cli/schemas/plan.v1.json" in names
     assert not [name for name in names if name.startswith("tests/") or ".lab" in name or ".venv" in name]
 
 

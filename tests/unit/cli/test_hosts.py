@@ -95,6 +95,12 @@ def test_status(case: str, state: str, code: int, run: Callable[..., Ended]) -> 
     assert ("run up (or down) again" in done.out) is (state == "incomplete")
 
 
+def test_status_of_a_record_that_cannot_be_read(run: Callable[..., Ended]) -> None:
+    done = run("status", "box", hosts={"box": "record-corrupt"})
+    assert done.code == 1
+    assert "! the host's record of the deployment cannot be read (explain record-unreadable)" in done.out
+
+
 def test_one_host_down_does_not_keep_the_others(inventory: Path, run: Callable[..., Ended]) -> None:
     hosts = {"one": "second-run", "two": "down"}
     given = ("-i", str(inventory))
@@ -256,7 +262,9 @@ def test_text_is_wrapped_at_the_terminal_and_whole_elsewhere(
     sit_before: Callable[..., Terminal], run: Callable[..., Ended]
 ) -> None:
     words = ("plan", "box", *MODEL)
-    terminal = sit_before("box=fresh-debian13", *words, "--bind", "192.0.2.7", COLUMNS="60", NO_COLOR="1")
+    terminal = sit_before("box=second-run", *words, "--bind", "192.0.2.7", COLUMNS="60", NO_COLOR="1")
     assert terminal.end() == 3
     wordy = [line for line in terminal.seen.splitlines() if len(line) > 60 and "://" not in line]
-    assert [line for line in wordy if not line.startswith(("Plan for", "· ", "      fix: "))] == []
+    assert [
+        line for line in wordy if not line.startswith(("Plan for", "· ", "      ~ ", "      fix: "))
+    ] == []
