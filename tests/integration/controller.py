@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,8 +39,7 @@ class Controller:
 
     def __init__(self, host: LabHost, directory: Path) -> None:
         self.host = host
-        self.runtime = Path("/dev/shm") / f"k{os.getpid()}-{directory.name[-1]}"
-        self.runtime.mkdir(mode=0o700)
+        self.runtime = Path(tempfile.mkdtemp(prefix="k-", dir="/dev/shm"))
         home = directory / "home"
         home.mkdir(parents=True)
         self.user = User(home, {"XDG_RUNTIME_DIR": str(self.runtime), "HF_TOKEN": TOKEN})
