@@ -15,6 +15,9 @@ _FAILURES = (
 )
 """The first match counts; everything else is a host that cannot be reached."""
 
+_SHUT_OUT = "kex_exchange_identification: connection closed"
+"""An SSH server does this to an address for a while after failed logins (sshd_config: PerSourcePenalties)."""
+
 _BEHIND_JUMP_HOST = "kex_exchange_identification"
 """The outer ssh says this of a connection that the one to the jump host never gave it."""
 
@@ -29,17 +32,24 @@ _HINTS = {
 }
 
 
+_SHUT_OUT_HINT = (
+    "the server closes connections at once: after failed logins it does so for some minutes; wait, and check "
+    "the user and key with `ssh {display}`"
+)
+
+
 def connection_error(stderr: str, display: str) -> LocalaiError:
     """Make an error of what ssh printed."""
     text = stderr.lower()
     mark, error_id = next((one for one in _FAILURES if one[0] in text), ("", "host-unreachable"))
     if _BEHIND_JUMP_HOST in text and error_id.startswith("host-key"):
         error_id = "jump-host-key-unknown"
+    hint = _SHUT_OUT_HINT if _SHUT_OUT in text and error_id == "host-unreachable" else _HINTS[error_id]
     return LocalaiError(
         error_id,
         f"no SSH connection to {display}",
         why=_telling_line(stderr, mark),
-        hint=_HINTS[error_id].format(display=display),
+        hint=hint.format(display=display),
     )
 
 

@@ -33,6 +33,11 @@ _FILES = {
     "etc/resolv.conf": "options timeout:1 attempts:1\n",
     "etc/ssh/sshd_config.d/lab.conf": "UseDNS no\nPasswordAuthentication no\n",
 }
+_FILES_OF_SUITE = {
+    "trixie": {"etc/ssh/sshd_config.d/lab-penalties.conf": "PerSourcePenalties no\n"},
+    "bookworm": {},
+}
+"""A server that shuts out an address after several failed logins would make tests depend on their order."""
 _MASKED = (
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer"),
     *("fstrim.timer", "man-db.timer", "systemd-networkd.service", "systemd-networkd.socket"),
@@ -56,8 +61,13 @@ class ImageRecipe:
     apt_settings: str = ""
 
     @property
+    def files(self) -> dict[str, str]:
+        """Path below the root → text."""
+        return _FILES | _FILES_OF_SUITE[self.suite]
+
+    @property
     def digest(self) -> str:
-        text = json.dumps([asdict(self), _FILES], sort_keys=True)
+        text = json.dumps([asdict(self), self.files], sort_keys=True)
         return f"{self.suite}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
@@ -86,7 +96,7 @@ def _build(lab: Lab, recipe: ImageRecipe, image: Path) -> None:
         base_url = mirror.listen("127.0.0.1")
         sources = apt_sources(base_url, recipe.suite, keyring=_KEYRING)
         run(*_mmdebstrap(recipe, partial), input_text=sources)
-    for name, text in _FILES.items():
+    for name, text in recipe.files.items():
         (partial / name).write_text(text)
     partial.rename(image)
 
