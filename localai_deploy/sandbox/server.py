@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 import threading
+import time
 import uuid
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from localai_deploy.sandbox.release import RELEASES, builtin_roles
 from localai_deploy.sandbox.site import Pace, Site
 from localai_deploy.sandbox.state import Cluster, Node, Storage, Token, User
 
+_TASKS_END_S = 5.0
 CONTENT = ["iso", "vztmpl", "backup", "images", "rootdir", "snippets", "import"]
 
 
@@ -69,8 +71,16 @@ class Sandbox:
         if self._front is not None:
             self._front.close_all()
             self._front = None
-        for vm in list(self.site.cluster.vms.values()):
-            vm.body.stop()
+        _end_work(self.site)
+
+    def replace(self, site: Site) -> None:
+        """Serve another site from now on, under the same certificate; all of the old one ends."""
+        site.fingerprint = self.certificate.fingerprint
+        old, self.site = self.site, site
+        with site.cluster.lock:
+            if self._front is not None:
+                self._front.site = site
+            _end_work(old)
 
     @property
     def url(self) -> str:
@@ -83,6 +93,18 @@ class Sandbox:
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
+
+
+def _end_work(site: Site) -> None:
+    """Interrupt the tasks and switch all guests off."""
+    running = [task for task in list(site.tasks.all.values()) if task.exitstatus is None]
+    for task in running:
+        task.stop_asked.set()
+    deadline = time.monotonic() + _TASKS_END_S
+    for task in running:
+        task.ended.wait(max(0.0, deadline - time.monotonic()))
+    for vm in list(site.cluster.vms.values()):
+        vm.body.stop()
 
 
 def make_site(cluster: Cluster, pace: Pace | None = None, fetch: Fetcher = fetch_by_http) -> Site:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from localai_deploy.errors import InputError
+from localai_deploy.errors import InputError, LocalaiError
 
 FINGERPRINT_COMMAND = "openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem"
 
 _TOKEN_ID = re.compile(r"(?:(?P<user>[^\s!@]+@[A-Za-z0-9._-]+)!)?(?P<token>[A-Za-z][A-Za-z0-9._-]+)")
 _FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2}|[0-9A-Fa-f]{64}")
+_RECORD_SCHEMA = 1
+_RECORD_TEXTS = ("node", "host", "user", "token_id", "token_secret", "fingerprint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class NodeConnection:
     :param ca_file: verify against this CA; empty: the system's.
     :param fingerprint: SHA-256 of the server's certificate, which then needs no CA; empty: none pinned.
     :param insecure: verify nothing (said loudly wherever it is used).
+    :param guest_ssh_args: further words for every ssh to a guest of this node.
     """
 
     node: str
@@ -40,6 +44,49 @@ class NodeConnection:
     ca_file: str = ""
     fingerprint: str = ""
     insecure: bool = False
+    guest_ssh_args: tuple[str, ...] = ()
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> NodeConnection:
+        """Inverse of :meth:`to_data`; further keys are left alone.
+
+        :raises LocalaiError: ``sandbox-record-unreadable``.
+        """
+        texts = [data.get(name) for name in _RECORD_TEXTS]
+        arguments = data.get("guest_ssh_args")
+        if (
+            data.get("schema") != _RECORD_SCHEMA
+            or not all(isinstance(text, str) and text for text in texts)
+            or not isinstance(arguments, list)
+            or not all(isinstance(word, str) for word in arguments)
+        ):
+            raise LocalaiError(
+                "sandbox-record-unreadable",
+                "the sandbox's connection record does not hold what it should",
+                why=f"schema {_RECORD_SCHEMA} with {', '.join(_RECORD_TEXTS)} and guest_ssh_args is expected",
+                hint="localai-deploy sandbox stop clears it away; then start it again",
+            )
+        node, host, user, token_id, secret, fingerprint = map(str, texts)
+        return cls(
+            node=node,
+            host=host,
+            token=parse_token(user, token_id, secret),
+            fingerprint=parse_fingerprint(fingerprint),
+            guest_ssh_args=tuple(arguments),
+        )
+
+    def to_data(self) -> dict[str, Any]:
+        """The connection as plain data, its secret included; it is pinned by its fingerprint."""
+        return {
+            "schema": _RECORD_SCHEMA,
+            "node": self.node,
+            "host": self.host,
+            "user": self.token.user,
+            "token_id": self.token.name,
+            "token_secret": self.token.secret,
+            "fingerprint": self.fingerprint,
+            "guest_ssh_args": list(self.guest_ssh_args),
+        }
 
 
 def parse_token(user: str, token_id: str, secret: str) -> ApiToken:

@@ -24,7 +24,7 @@ def _numbers(call: Call, node: Node) -> dict[str, Any]:
     return {
         "cpu": 0.02,
         "maxcpu": node.cpus,
-        "mem": node.memory_bytes // 8,
+        "mem": node.memory_used_bytes,
         "maxmem": node.memory_bytes,
         "disk": root.used,
         "maxdisk": root.total,
@@ -60,7 +60,7 @@ def node_status(call: Call) -> dict[str, Any]:
     """Answer GET /nodes/{node}/status."""
     release, node = call.cluster.release, call.node
     root = next(iter(call.cluster.storages.values()), Storage("local"))
-    used = node.memory_bytes // 8
+    used = node.memory_used_bytes
     memory = {"total": node.memory_bytes, "used": used, "free": node.memory_bytes - used}
     status: dict[str, Any] = {
         "pveversion": f"pve-manager/{release.version}/{release.repoid}",

@@ -1,0 +1,155 @@
+"""What a sandbox was asked to be, and where it keeps its things."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from localai_deploy.errors import InputError
+from localai_deploy.sandbox_record import runtime_directory, write_private
+
+_SETTINGS_NAME = "settings.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IPv4 address and a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that decides what a sandbox is.
+
+    :param pve: main number of the release that it behaves as.
+    :param debian_mirror: base URL of a Debian archive for guests and their root; empty: Debian's own.
+    :param cache: the directory of what is built once and kept.
+    :param forwards: addresses of this machine that guests reach under the same address.
+    """
+
+    body: str
+    pve: int
+    cache: str
+    debian_mirror: str = ""
+    forwards: tuple[str, ...] = ()
+
+    def addresses(self) -> list[Address]:
+        """The forwards, parsed."""
+        return [parse_address(text) for text in self.forwards]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Directories of one sandbox.
+
+    :param runtime: small private files: the record, the lock, the settings.
+    :param data: all else that it makes, possibly large.
+    """
+
+    runtime: Path
+    data: Path
+
+    @property
+    def token(self) -> str:
+        """Eight hex digits that mark this sandbox's namespaces and cgroups in the kernel."""
+        return hashlib.sha256(str(self.runtime).encode()).hexdigest()[:8]
+
+    @property
+    def log(self) -> Path:
+        """What the sandbox's process says."""
+        return self.runtime / "daemon.log"
+
+    @property
+    def generation(self) -> Path:
+        """How often the sandbox was reset, with the error of the last time."""
+        return self.runtime / "generation.json"
+
+
+def places_of(environment: Mapping[str, str] = os.environ) -> Places:
+    """Where the sandbox of this user lies, whether it runs or not."""
+    runtime = runtime_directory(environment).resolve()
+    kept = _read(runtime)
+    if "data" in kept:
+        return Places(runtime, Path(kept["data"]))
+    base = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    unnamed = Places(runtime, Path())
+    return Places(runtime, Path(base, "localai-deploy", f"sandbox-{unnamed.token}").absolute())
+
+
+def default_cache(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where what is built once is kept when nobody says otherwise."""
+    base = environment.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base, "localai-deploy", "sandbox").absolute()
+
+
+def write_settings(places: Places, settings: Settings) -> None:
+    """Keep what this sandbox is, for its process and for whoever ends it."""
+    data = asdict(settings) | {"data": str(places.data)}
+    write_private(places.runtime / _SETTINGS_NAME, json.dumps(data, indent=1))
+
+
+def read_settings(places: Places) -> Settings | None:
+    """What the sandbox in these places is; None when there is none."""
+    data = _read(places.runtime)
+    if not data:
+        return None
+    del data["data"]
+    return Settings(**data | {"forwards": tuple(data["forwards"])})
+
+
+def remove_settings(places: Places) -> None:
+    """Inverse of :func:`write_settings`; fine when there are none."""
+    (places.runtime / _SETTINGS_NAME).unlink(missing_ok=True)
+
+
+def _read(runtime: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((runtime / _SETTINGS_NAME).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+def parse_address(text: str) -> Address:
+    """Read ``ADDR:PORT``.
+
+    :raises InputError: ``sandbox-forward-invalid``.
+    """
+    host, _, port = text.rpartition(":")
+    try:
+        address = ipaddress.IPv4Address(host)
+    except ValueError:
+        address = None
+    if address is None or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(
+            "sandbox-forward-invalid",
+            f"{text!r} is no address with a port",
+            hint="write it like 192.0.2.10:8080",
+        )
+    return Address(str(address), int(port))
+
+
+def parse_archive(url: str) -> str:
+    """Read the URL of a Debian archive.
+
+    :raises InputError: ``sandbox-mirror-invalid``.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise InputError(
+            "sandbox-mirror-invalid",
+            f"{url!r} is no base URL of a Debian archive",
+            hint="write it like http://deb.debian.org/debian",
+        )
+    return url.rstrip("/")
