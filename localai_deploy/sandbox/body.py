@@ -16,6 +16,10 @@ class AgentSilent(Exception):  # noqa: N818
     """No guest agent answers."""
 
 
+class AgentRefused(Exception):  # noqa: N818
+    """The guest agent answers with an error; the text is its own."""
+
+
 @dataclass(frozen=True)
 class GuestPlan:
     """What a body needs to run a VM: its applied configuration and the files of its disks by slot."""
@@ -54,7 +58,7 @@ class GuestBody(Protocol):
         """Take a device away while the guest runs; False when the guest keeps it."""
 
     def agent(self, command: str, arguments: dict[str, Any]) -> Result:
-        """The agent's result of a command (exec, file-read, …); raises AgentSilent."""
+        """The agent's result of a command (exec, file-read, …); raises AgentSilent, AgentRefused."""
 
     def interfaces(self) -> list[dict[str, Any]]:
         """The agent's list of network interfaces; raises AgentSilent."""

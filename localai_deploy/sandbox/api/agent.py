@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
 from localai_deploy.sandbox.answers import died
-from localai_deploy.sandbox.body import AgentSilent, Result
+from localai_deploy.sandbox.body import AgentRefused, AgentSilent, Result
 from localai_deploy.sandbox.site import Call, Handler
 from localai_deploy.sandbox.state import Vm
 from localai_deploy.sandbox.tables.qemu import AGENT_READS
@@ -23,6 +24,7 @@ def _ask(call: Call, command: str, arguments: dict[str, Any] | None = None) -> R
         raise died("No QEMU guest agent configured")
     if not is_running(vm):
         raise died(f"VM {vm.vmid} is not running")
+    began = time.monotonic()
     try:
         if call.site.faults.hit(f"agent {vm.vmid} {command}", "agent-missing"):
             raise AgentSilent
@@ -30,8 +32,10 @@ def _ask(call: Call, command: str, arguments: dict[str, Any] | None = None) -> R
             return vm.body.interfaces()
         return vm.body.agent(command, arguments or {})
     except AgentSilent:
-        call.site.pace.sleep(_SILENCE_S)
+        call.site.pace.sleep(_SILENCE_S - (time.monotonic() - began))
         raise died("QEMU guest agent is not running") from None
+    except AgentRefused as error:
+        raise died(f"Agent error: {error}") from None
 
 
 def _is_enabled(call: Call, vm: Vm) -> bool:
