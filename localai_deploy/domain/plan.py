@@ -12,6 +12,9 @@ from localai_deploy.errors import ExitCode, LocalaiError
 class StepKind(StrEnum):
     """Every kind of step, in the order in which a deployment runs them."""
 
+    IMAGE = "image"
+    VM = "vm"
+    START = "start"
     PREPARE = "prepare"
     ENVIRONMENT = "environment"
     RUNTIME = "runtime"
@@ -20,6 +23,12 @@ class StepKind(StrEnum):
     VERIFY = "verify"
 
 
+VM_STEPS = (StepKind.IMAGE, StepKind.VM, StepKind.START)
+"""What brings a VM into being, through its node's API."""
+
+HOST_STEPS = tuple(kind for kind in StepKind if kind not in VM_STEPS)
+"""What is done on a host, however it came to be."""
+
 ROLE_OF: dict[StepKind, str] = {
     StepKind.PREPARE: "base",
     StepKind.ENVIRONMENT: "conda",
@@ -27,7 +36,7 @@ ROLE_OF: dict[StepKind, str] = {
     StepKind.MODELS: "model_store",
     StepKind.SERVICE: "service",
 }
-"""The role that carries a step out; a step without one changes nothing on the host."""
+"""The role that carries a step out."""
 
 
 class Action(StrEnum):

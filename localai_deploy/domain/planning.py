@@ -8,7 +8,16 @@ from localai_deploy.domain import paths
 from localai_deploy.domain.deployment import Deployment
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
 from localai_deploy.domain.observations import Observation, State, observe_step
-from localai_deploy.domain.plan import Action, Change, Finding, HostPlan, Severity, Step, StepKind
+from localai_deploy.domain.plan import (
+    HOST_STEPS,
+    Action,
+    Change,
+    Finding,
+    HostPlan,
+    Severity,
+    Step,
+    StepKind,
+)
 from localai_deploy.domain.preflight import preflight, space_findings
 from localai_deploy.domain.remains import anything_of_ours
 from localai_deploy.domain.spec import HostSpec
@@ -36,7 +45,7 @@ def make_plan(
     findings = (*preflight(spec, facts), *problems)
     if deployment is None:
         return HostPlan(spec.name, (), findings)
-    steps = tuple(_step(kind, deployment, facts) for kind in StepKind)
+    steps = tuple(_step(kind, deployment, facts) for kind in HOST_STEPS)
     return HostPlan(spec.name, steps, (*findings, *space_findings(deployment, facts)))
 
 

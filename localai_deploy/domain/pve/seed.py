@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from localai_deploy.errors import InputError
 
 AGENT_PACKAGE = "qemu-guest-agent"
 VOLUME_LABEL = "cidata"
+_SEED_VOLUME = re.compile(r"[^:]+:iso/localai-seed-(?P<name>[a-z0-9-]+)-(?P<uuid>[0-9a-f]{8})\.iso")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,22 @@ class Seed:
             if self.static.nameservers:
                 card["nameservers"] = {"addresses": list(self.static.nameservers)}
         return {"version": 2, "ethernets": {"uplink": card}}
+
+
+def seed_file_name(name: str, uuid: str) -> str:
+    """What the ISO of a VM is called on its storage."""
+    return f"localai-seed-{name}-{uuid[:8]}.iso"
+
+
+def is_seed_volume(volume: str) -> bool:
+    """Whether a volume id is that of an ISO of ours."""
+    return _SEED_VOLUME.fullmatch(volume) is not None
+
+
+def seed_volume_name(volume: str) -> str:
+    """The name of the VM for which a seed was made; empty for anything else."""
+    match = _SEED_VOLUME.fullmatch(volume)
+    return match["name"] if match else ""
 
 
 def check_public_keys(keys: Sequence[str]) -> tuple[str, ...]:

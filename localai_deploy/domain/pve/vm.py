@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid as uuid_module
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from localai_deploy.domain.pve import property_string
 from localai_deploy.domain.pve.network import NetworkDevice
 from localai_deploy.domain.pve.ownership import POOL, TAG, OwnershipBlock
+from localai_deploy.domain.pve.seed import StaticAddress
 from localai_deploy.errors import InputError
 
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_NAMESPACE = uuid_module.UUID("c9bf7f4e-5a5c-4d0b-9a70-3a5b0c6a3c11")
+_IDS = range(1000, 10_000)
+_PROBES = 16
+SYSTEM_DISK = "scsi0"
+SEED_DRIVE = "scsi1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,15 @@ class VmSpec:
     :param node: the node's name in its cluster.
     :param memory_mib: fixed; there is no balloon.
     :param disk_gib: size of the system disk; an image is only ever grown.
-    :param vm_storage: storage of the disks.
-    :param image_storage: storage with content ``import``.
-    :param seed_storage: storage with content ``iso``.
+    :param vm_storage: storage of the disks; empty: the node's best one (:mod:`.storages`).
+    :param image_storage: storage with content ``import``; empty likewise.
+    :param seed_storage: storage with content ``iso``; empty likewise.
     :param vlan: VLAN tag; 0: none.
-    :param cpu: ``host``, or a model where the node cannot give its own.
+    :param vmid: the id it must have; 0: derived from its name.
+    :param image: a catalogue name or a URL with its checksum (:mod:`.images`).
+    :param template: id of a template to clone in place of an image; 0: none.
+    :param user: the guest's user, who may become root.
+    :param static: its address; ``None``: DHCP.
     """
 
     name: str
@@ -37,12 +45,16 @@ class VmSpec:
     cores: int = 4
     memory_mib: int = 8192
     disk_gib: int = 40
-    vm_storage: str = "local-lvm"
-    image_storage: str = "local"
-    seed_storage: str = "local"
+    vm_storage: str = ""
+    image_storage: str = ""
+    seed_storage: str = ""
     bridge: str = "vmbr0"
     vlan: int = 0
-    cpu: str = "host"
+    vmid: int = 0
+    image: str = "debian-13"
+    template: int = 0
+    user: str = "admin"
+    static: StaticAddress | None = None
 
     def __post_init__(self) -> None:
         if not _DNS_LABEL.fullmatch(self.name):
@@ -53,55 +65,129 @@ class VmSpec:
                 hint="choose another with --name",
             )
 
+    def with_storages(self, names: Mapping[str, str]) -> VmSpec:
+        """The same with ``vm_storage``, ``image_storage`` and ``seed_storage`` as ``names`` has them."""
+        return replace(
+            self,
+            vm_storage=names.get("vm_storage", ""),
+            image_storage=names.get("image_storage", ""),
+            seed_storage=names.get("seed_storage", ""),
+        )
+
+    def record(self) -> dict[str, Any]:
+        """What the ownership block keeps of it, so that no local file is needed."""
+        return asdict(self)
+
 
 @dataclass(frozen=True, slots=True)
 class VmIdentity:
     """What makes one VM this VM: chosen by us, so that block, seed and address agree from the start."""
 
-    vmid: int
     uuid: str
     mac: str
 
+    @property
+    def host_key_alias(self) -> str:
+        """The name under which the guest's SSH key is known; addresses are given to others one day."""
+        return f"localai-{self.uuid}"
 
-def new_identity(vmid: int, seed: str) -> VmIdentity:
-    """An identity derived from ``seed``; the MAC has the prefix that Proxmox itself uses.
 
-    The same seed gives the same identity: a create that is tried again after a lost answer is
-    recognised.
+def new_identity(seed: str) -> VmIdentity:
+    """An identity derived from ``seed``, which is random: a VM made again under its name is another one.
+
+    The MAC has the prefix that Proxmox itself uses.
     """
-    uuid = uuid_module.uuid5(_NAMESPACE, seed)
-    tail = hashlib.sha256(uuid.bytes).hexdigest()[:6].upper()
-    return VmIdentity(vmid, str(uuid), f"BC:24:11:{tail[:2]}:{tail[2:4]}:{tail[4:]}")
+    digest = hashlib.sha256(seed.encode()).digest()
+    tail = digest[16:19].hex().upper()
+    uuid = uuid_module.UUID(bytes=digest[:16], version=4)
+    return VmIdentity(str(uuid), f"BC:24:11:{tail[:2]}:{tail[2:4]}:{tail[4:]}")
 
 
-def create_parameters(
-    spec: VmSpec, identity: VmIdentity, image: str, seed: str, block: OwnershipBlock
+def candidate_ids(spec: VmSpec) -> Iterator[int]:
+    """Ids to try, in that order: they follow from the name.
+
+    Two runs that make a VM of one name thus ask for the same id, of which the server gives every id
+    only once: its create is what claims the name (docs/adr/0005).
+    """
+    if spec.vmid:
+        yield spec.vmid
+        return
+    start = int.from_bytes(hashlib.sha256(spec.name.encode()).digest()[:8])
+    for probe in range(_PROBES):
+        yield _IDS[(start + probe) % len(_IDS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Acceleration:
+    """How the guest's CPU is run: the node's own, or emulated where the node has no KVM."""
+
+    has_kvm: bool = True
+
+    def parameters(self) -> dict[str, Any]:
+        """``cpu: host`` needs KVM."""
+        return {"cpu": "host"} if self.has_kvm else {"cpu": "max", "kvm": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """The call that makes a VM, and what is set afterwards.
+
+    :param path: below ``nodes/NODE``.
+    :param sent: parameters of the POST.
+    :param config: what a clone is given after it; empty for a VM that is made at once.
+    """
+
+    path: str
+    sent: Mapping[str, Any]
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> Mapping[str, Any]:
+        """All values that must read back."""
+        return {**self.sent, **self.config}
+
+
+def creation(
+    spec: VmSpec, vmid: int, identity: VmIdentity, *, image: str, seed: str, acceleration: Acceleration
+) -> Creation:
+    """``POST /nodes/NODE/qemu`` with the disk imported, or a full clone of the spec's template.
+
+    :param image: volume id of the disk image; not used with a template.
+    :param seed: volume id of the first boot's ISO.
+    """
+    config = config_parameters(spec, vmid, identity, seed=seed, acceleration=acceleration)
+    efi = {"efidisk0": f"{spec.vm_storage}:0,efitype=4m,pre-enrolled-keys=0"}
+    if spec.template:
+        clone = {"newid": vmid, "name": spec.name, "pool": POOL, "full": 1, "storage": spec.vm_storage}
+        clone["description"] = config["description"]
+        return Creation(f"qemu/{spec.template}/clone", clone, {**efi, **config})
+    disk = {SYSTEM_DISK: f"{spec.vm_storage}:0,import-from={image},discard=on,iothread=1"}
+    return Creation("qemu", {"vmid": vmid, "pool": POOL, **efi, **disk, **config})
+
+
+def config_parameters(
+    spec: VmSpec, vmid: int, identity: VmIdentity, *, seed: str, acceleration: Acceleration
 ) -> dict[str, Any]:
-    """Parameters of ``POST /nodes/NODE/qemu``: Q35 and OVMF, virtio, no balloon, a serial console.
+    """All but the disks: Q35 and OVMF, virtio, no balloon, a serial console.
 
-    :param image: volume id of the imported disk image.
-    :param seed: volume id of the first boot's ISO; on virtio-scsi, because the kernels of cloud
-        images have no IDE driver.
+    The seed is on virtio-scsi, because the kernels of cloud images have no IDE driver.
     """
+    block = OwnershipBlock(spec.name, vmid, identity.uuid, spec.record())
     return {
-        "vmid": identity.vmid,
         "name": spec.name,
-        "pool": POOL,
         "tags": TAG,
         "description": block.render(),
         "smbios1": f"uuid={identity.uuid}",
         "ostype": "l26",
         "machine": "q35",
         "bios": "ovmf",
-        "efidisk0": f"{spec.vm_storage}:0,efitype=4m,pre-enrolled-keys=0",
-        "cpu": spec.cpu,
+        **acceleration.parameters(),
         "cores": spec.cores,
         "memory": spec.memory_mib,
         "balloon": 0,
         "scsihw": "virtio-scsi-single",
-        "scsi0": f"{spec.vm_storage}:0,import-from={image},discard=on,iothread=1",
-        "scsi1": f"{seed},media=cdrom",
-        "boot": "order=scsi0",
+        SEED_DRIVE: f"{seed},media=cdrom",
+        "boot": f"order={SYSTEM_DISK}",
         "net0": str(NetworkDevice(spec.bridge, identity.mac, vlan=spec.vlan)),
         "serial0": "socket",
         "vga": "serial0",
@@ -134,11 +220,24 @@ def differences(sent: Mapping[str, Any], read_back: Mapping[str, Any]) -> dict[s
     return {key: pair for key, pair in found.items() if pair[0] != pair[1]}
 
 
-def disk_size_gib(volume: str) -> int:
-    """Size of a disk as its config line says it (``…,size=3G``), in GiB, rounded down; 0 when unknown."""
+_DRIVE = re.compile(r"(?:scsi|virtio|sata|ide|efidisk|tpmstate|unused)\d+")
+
+
+def disk_bytes(volume: str) -> int:
+    """Size of a disk as its config line says it (``…,size=3G``), in bytes; 0 when unknown."""
     size = property_string.parse(volume, "file").get("size", "")
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT])", size)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)", size)
     if not match:
         return 0
-    exponent = {"K": -2, "M": -1, "G": 0, "T": 1}[match[2]]
-    return int(float(match[1]) * 1024**exponent)
+    return int(float(match[1]) * 1024 ** " KMGT".index(match[2] or " "))
+
+
+def disk_size_gib(volume: str) -> int:
+    """The same in GiB, rounded down."""
+    return disk_bytes(volume) >> 30
+
+
+def disks_of(config: Mapping[str, Any]) -> dict[str, int]:
+    """Volume id → size in bytes of the disks that go with a VM (no CDs)."""
+    lines = [str(value) for key, value in config.items() if _DRIVE.fullmatch(key)]
+    return {line.partition(",")[0]: disk_bytes(line) for line in lines if "media=cdrom" not in line}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from localai_deploy.domain.pve.ownership import OwnershipBlock, owned_block
@@ -7,26 +9,39 @@ from localai_deploy.domain.pve.permissions import Need, missing_needs, needs_of
 from localai_deploy.domain.pve.seed import Seed, StaticAddress, check_public_keys
 from localai_deploy.domain.pve.version import PveVersion
 from localai_deploy.domain.pve.vm import (
+    Acceleration,
     VmSpec,
-    create_parameters,
+    candidate_ids,
+    creation,
     differences,
     disk_size_gib,
     new_identity,
 )
 from localai_deploy.errors import InputError
 
-SPEC = VmSpec(name="ai1", node="pve1", vlan=5)
-IDENTITY = new_identity(120, "pve1/ai1")
-BLOCK = OwnershipBlock("ai1", 120, IDENTITY.uuid)
+SPEC = VmSpec(
+    name="ai1", node="pve1", vlan=5, vm_storage="local-lvm", image_storage="local", seed_storage="local"
+)
+IDENTITY = new_identity("a random text")
+BLOCK = OwnershipBlock("ai1", 120, IDENTITY.uuid, SPEC.record())
 
 
-def parameters() -> dict[str, object]:
-    return create_parameters(SPEC, IDENTITY, "local:import/debian-13.qcow2", "local:iso/seed.iso", BLOCK)
+def parameters(*, has_kvm: bool = True) -> dict[str, object]:
+    call = creation(
+        SPEC,
+        120,
+        IDENTITY,
+        image="local:import/debian-13.qcow2",
+        seed="local:iso/seed.iso",
+        acceleration=Acceleration(has_kvm=has_kvm),
+    )
+    assert call.path == "qemu"
+    return dict(call.wanted)
 
 
 def test_identity_is_the_same_for_the_same_seed_only() -> None:
-    assert new_identity(120, "pve1/ai1") == IDENTITY
-    assert new_identity(120, "pve1/ai2").uuid != IDENTITY.uuid
+    assert new_identity("a random text") == IDENTITY
+    assert new_identity("another").uuid != IDENTITY.uuid
     assert IDENTITY.mac.startswith("BC:24:11:")
     assert len(IDENTITY.mac) == 17
 
@@ -46,6 +61,41 @@ def test_create_parameters_are_what_an_expert_would_choose() -> None:
     assert sent["agent"] == "1,fstrim_cloned_disks=1"
     assert sent["onboot"] == 1
     assert "start" not in sent
+
+
+def test_a_node_without_kvm_gets_a_guest_that_starts_there() -> None:
+    assert parameters(has_kvm=False) == parameters() | {"cpu": "max", "kvm": 0}
+
+
+def test_a_template_is_cloned_and_then_made_the_same_vm() -> None:
+    call = creation(
+        replace(SPEC, template=9000),
+        120,
+        IDENTITY,
+        image="",
+        seed="local:iso/s.iso",
+        acceleration=Acceleration(),
+    )
+    assert call.path == "qemu/9000/clone"
+    assert dict(call.sent) == {
+        "newid": 120,
+        "name": "ai1",
+        "pool": "localai",
+        "full": 1,
+        "storage": "local-lvm",
+        "description": call.config["description"],
+    }
+    assert "scsi0" not in call.config
+    assert call.config["smbios1"] == f"uuid={IDENTITY.uuid}"
+
+
+def test_ids_follow_from_the_name() -> None:
+    ids = list(candidate_ids(SPEC))
+    assert ids == list(candidate_ids(SPEC))
+    assert len(set(ids)) == 16
+    assert all(1000 <= vmid < 10_000 for vmid in ids)
+    assert ids != list(candidate_ids(replace(SPEC, name="ai2")))
+    assert list(candidate_ids(replace(SPEC, vmid=120))) == [120]
 
 
 def test_no_boolean_is_sent() -> None:

@@ -1,0 +1,95 @@
+"""What the API tells of a node and of one VM, as pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from localai_deploy.domain.pve.network import parse_network_device
+from localai_deploy.domain.pve.ownership import OwnershipBlock, smbios_uuid
+from localai_deploy.domain.pve.version import PveVersion
+from localai_deploy.domain.pve.vm import SEED_DRIVE, VmIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class StorageFacts:
+    """One storage of a node; sizes in bytes, 0 when they are not told (it is not active)."""
+
+    name: str
+    content: frozenset[str]
+    active: bool = True
+    available_bytes: int = 0
+    total_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """One look at a node through one token.
+
+    :param permissions: ``GET /access/permissions``: path → privilege → 1 if it reaches below the path.
+    :param storages: those that the token may see.
+    :param bridges: ``None`` when they cannot be listed.
+    :param memory_available_bytes: ``None``, like ``memory_total_bytes`` and ``cpu_count``, when the token
+        may not ask for the node's status.
+    :param has_kvm: the node's CPU runs guests itself.
+    :param images: volume id → size in bytes of content ``import``, on all storages.
+    :param seeds: volume ids of content ``iso`` that are ours by their name.
+    :param names: VM name → ids, of all VMs that the token may see.
+    :param pool_exists: pool ``localai`` is there.
+    """
+
+    node: str
+    version: PveVersion
+    permissions: Mapping[str, Mapping[str, int]]
+    storages: tuple[StorageFacts, ...] = ()
+    bridges: tuple[str, ...] | None = None
+    memory_available_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    cpu_count: int | None = None
+    has_kvm: bool = True
+    images: Mapping[str, int] = field(default_factory=dict)
+    seeds: tuple[str, ...] = ()
+    names: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    pool_exists: bool = True
+
+    def storage(self, name: str) -> StorageFacts | None:
+        """Look up a storage by name."""
+        return next((one for one in self.storages if one.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class VmFacts:
+    """A VM that is ours.
+
+    :param status: ``running``, ``stopped``, ``paused``.
+    :param config: as the API answers it, with pending values.
+    :param pending: keys whose new value waits for a restart.
+    :param address: what the guest agent reports for the card with net0's MAC; empty while it is silent.
+    :param disks: volume id → size in bytes of what goes with the VM.
+    """
+
+    vmid: int
+    node: str
+    block: OwnershipBlock
+    config: Mapping[str, Any]
+    status: str
+    pending: tuple[str, ...] = ()
+    address: str = ""
+    disks: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> VmIdentity:
+        """UUID and MAC as the config has them."""
+        return VmIdentity(smbios_uuid(self.config), parse_network_device(str(self.config["net0"])).mac)
+
+    @property
+    def seed(self) -> str:
+        """Volume id of the first boot's ISO while it is attached, else empty."""
+        drive = str(self.config.get(SEED_DRIVE, ""))
+        return drive.partition(",")[0] if "media=cdrom" in drive else ""
+
+    @property
+    def running(self) -> bool:
+        """Whether the guest's CPU runs."""
+        return self.status == "running"

@@ -1,0 +1,83 @@
+"""What speaks against making a VM on a node, from facts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from localai_deploy.domain.plan import Finding, Severity
+from localai_deploy.domain.pve.facts import NodeFacts
+from localai_deploy.domain.pve.vm import VmSpec
+from localai_deploy.domain.units import format_bytes
+
+MIB = 1 << 20
+
+
+def vm_findings(spec: VmSpec, node: NodeFacts) -> tuple[Finding, ...]:
+    """Findings about a VM that is still to be made."""
+    return tuple(finding for check in _CHECKS for finding in check(spec, node))
+
+
+def _blocker(finding_id: str, what: str, why: str = "", hint: str = "") -> Finding:
+    return Finding(finding_id, Severity.BLOCKER, what, why, hint)
+
+
+def _memory(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
+    free, wanted = node.memory_available_bytes, spec.memory_mib * MIB
+    if free is not None and wanted > free:
+        yield _blocker(
+            "pve-memory-short",
+            f"node {node.node} has {format_bytes(free)} of memory free",
+            f"the VM is to have {format_bytes(wanted)}, and gets it as a whole (no balloon)",
+            "ask for less with --memory, or shut another VM down",
+        )
+
+
+def _cores(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
+    if node.cpu_count is not None and spec.cores > node.cpu_count:
+        yield _blocker(
+            "pve-cores-short",
+            f"node {node.node} has {node.cpu_count} CPUs",
+            f"the VM is to have {spec.cores}; Proxmox does not start such a VM",
+            f"--cores {node.cpu_count}",
+        )
+
+
+def _bridge(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
+    if node.bridges is not None and spec.bridge not in node.bridges:
+        yield _blocker(
+            "pve-bridge-missing",
+            f"node {node.node} has no bridge {spec.bridge!r}",
+            f"it has {', '.join(node.bridges) or 'none'}; the create would pass and the start fail",
+            "name one with --bridge",
+        )
+
+
+def _name(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
+    taken = node.names.get(spec.name, ())
+    if taken:
+        yield _blocker(
+            "vm-name-taken",
+            f"a VM named {spec.name} is there and not ours ({', '.join(map(str, taken))})",
+            "the name becomes the guest's host name, and two guests of one name get in each other's way",
+            "choose another with --name",
+        )
+
+
+def _emulation(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
+    if not node.has_kvm:
+        yield Finding(
+            "pve-no-kvm",
+            Severity.WARNING,
+            f"node {node.node} has no KVM: {spec.name} will run on an emulated CPU",
+            "that is many times slower; a model's answers take minutes",
+            "switch virtualisation on in the firmware (VT-x, AMD-V), or allow nested virtualisation",
+        )
+
+
+_CHECKS: tuple[Callable[[VmSpec, NodeFacts], Iterator[Finding]], ...] = (
+    _memory,
+    _cores,
+    _bridge,
+    _name,
+    _emulation,
+)
