@@ -140,6 +140,18 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="No IOMMU groups; the start task says that it is not present.",
         fix="Switch VT-d or AMD-Vi on in the firmware and add the kernel option, then reboot.",
     ),
+    "image-unknown": Explanation(
+        title="There is no cloud image of that name",
+        cause="A typo, or a system that the catalogue does not have.",
+        detection="Before anything is asked of the node.",
+        fix="Take a catalogue name, or give URL and checksum: https://HOST/PATH/FILE.qcow2#sha512=HEX",
+    ),
+    "image-invalid": Explanation(
+        title="A cloud image's URL cannot be used",
+        cause="Its checksum is missing or malformed, or Proxmox cannot import such a file.",
+        detection="Before anything is asked of the node.",
+        fix=("Write https://HOST/PATH/FILE.qcow2#sha512=HEX with the checksum that the publisher lists."),
+    ),
     "pve-image-checksum": Explanation(
         title="The downloaded image has another checksum",
         cause="The image changed upstream, or the checksum is wrong.",

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import Any
 
+from localai_deploy.domain.pve.images import CloudImage
 from localai_deploy.errors import LocalaiError
 from localai_deploy.proxmox.client import PveClient
 from localai_deploy.proxmox.tasks import TaskWaiter
 
 DOWNLOAD_TIMEOUT_S = 3600
 UPLOAD_TIMEOUT_S = 120
-
-
-@dataclass(frozen=True, slots=True)
-class CloudImage:
-    """A distribution's cloud image, pinned.
-
-    :param file_name: name on the storage; ends in ``.qcow2`` or ``.raw``.
-    :param checksum: hex digest in ``algorithm`` (``sha256``, ``sha512``).
-    """
-
-    url: str
-    file_name: str
-    checksum: str
-    algorithm: str = "sha512"
 
 
 class ImageStore:
