@@ -20,6 +20,7 @@ from localai_deploy.sandbox.command import MachineError, kill, run
 _END_TIMEOUT_S = 10.0
 _POLL_S = 0.02
 _LEASE_TIME = "12h"
+_BRIDGE_KIND = "type bridge forward_delay 0 stp_state 0 mcast_snooping 0"
 _BRIDGE_MAC = "02:00:00:00:00:01"
 """Fixed: a bridge without one takes over a guest's, and the others' tables go stale when that guest goes."""
 _SUBNET = ipaddress.IPv4Network("192.168.213.0/24")
@@ -62,7 +63,7 @@ class GuestNetwork:
         _configure(
             self.namespace,
             "link set lo up",
-            f"link add {self.bridge} address {_BRIDGE_MAC} type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
+            f"link add {self.bridge} address {_BRIDGE_MAC} {_BRIDGE_KIND}",
             f"address add {self.gateway}/{self.subnet.prefixlen} dev {self.bridge}",
             f"link set {self.bridge} up",
         )

@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 
 _NEW_NET = 0x40000000
 _CHUNK_BYTES = 1 << 16
@@ -36,28 +37,26 @@ def _set_namespace(descriptor: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def copy(source: int, target: int) -> None:
-    """Copy from one descriptor to another until the end; raises OSError."""
+def pump(source: int, target: int, tell_end: Callable[[], object]) -> None:
+    """Copy from one descriptor to another until the end, then tell that; raises OSError."""
     while chunk := os.read(source, _CHUNK_BYTES):
         left = memoryview(chunk)
         while left:
             left = left[os.write(target, left) :]
+    tell_end()
 
 
-def join(connection: socket.socket, source: int, target: int) -> None:
-    """Copy both ways until both have ended; the end of one way is passed on while the other goes on."""
-    thread = threading.Thread(target=_send, args=(connection, source), daemon=True)
+def _join(connection: socket.socket) -> None:
+    """Copy both ways until both have ended; raises OSError when the far side breaks off."""
+    thread = threading.Thread(target=_send_stdin, args=(connection,), daemon=True)
     thread.start()
-    copy(connection.fileno(), target)
-    os.close(target)
+    pump(connection.fileno(), 1, lambda: os.close(1))
     thread.join()
 
 
-def _send(connection: socket.socket, source: int) -> None:
+def _send_stdin(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        copy(source, connection.fileno())
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_WR)
+        pump(0, connection.fileno(), lambda: connection.shutdown(socket.SHUT_WR))
 
 
 def main(namespace: str, host: str, port: str) -> int:
@@ -67,7 +66,7 @@ def main(namespace: str, host: str, port: str) -> int:
         connection = socket.create_connection((host, int(port)), timeout=_TIMEOUT_S)
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        join(connection, 0, 1)
+        _join(connection)
     except (OSError, ValueError) as error:
         print(f"relay to {host} port {port} in {namespace}: {error}", file=sys.stderr)  # noqa: T201
         return 1
