@@ -14,6 +14,8 @@ _MODULES = (
     "localai_deploy.provisioner.explanations",
     "localai_deploy.provisioner.role_explanations",
     "localai_deploy.proxmox.explanations",
+    "localai_deploy.proxmox.access_explanations",
+    "localai_deploy.sandbox.explanations",
     "localai_deploy.workflow.explanations",
 )
 

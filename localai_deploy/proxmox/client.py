@@ -56,19 +56,19 @@ class PveClient:
         if connection.fingerprint:
             session.mount("https://", _PinnedCertificate(connection.fingerprint))
 
-    def get(self, path: str, **parameters: Any) -> Any:  # noqa: ANN401
+    def get(self, path: str, /, **parameters: Any) -> Any:  # noqa: ANN401
         """``GET path``."""
         return self._call("get", path, parameters)
 
-    def post(self, path: str, **parameters: Any) -> Any:  # noqa: ANN401
+    def post(self, path: str, /, **parameters: Any) -> Any:  # noqa: ANN401
         """``POST path``."""
         return self._call("post", path, parameters)
 
-    def put(self, path: str, **parameters: Any) -> Any:  # noqa: ANN401
+    def put(self, path: str, /, **parameters: Any) -> Any:  # noqa: ANN401
         """``PUT path``."""
         return self._call("put", path, parameters)
 
-    def delete(self, path: str, **parameters: Any) -> Any:  # noqa: ANN401
+    def delete(self, path: str, /, **parameters: Any) -> Any:  # noqa: ANN401
         """``DELETE path``."""
         return self._call("delete", path, parameters)
 

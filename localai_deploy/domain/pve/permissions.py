@@ -1,15 +1,24 @@
-"""Which privileges a plan needs, and which of them a token lacks. By version: 9 split VM.Monitor up."""
+"""Which privileges a plan needs, and which of them a token lacks. By version: 9 split VM.Monitor up.
+
+The source of each need is the server's own API schema (``permissions`` of the calls that we make) and
+what it checks in code when a VM is written (one right per option of its config).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
+from localai_deploy.domain.plan import Finding, Severity
 from localai_deploy.domain.pve.ownership import POOL
 from localai_deploy.domain.pve.version import PveVersion
-from localai_deploy.domain.pve.vm import VmSpec
 
 POOL_PATH = f"/pool/{POOL}"
+Permissions = Mapping[str, Mapping[str, int]]
+"""What ``GET /access/permissions`` answers: path → privilege → 1 if it reaches below the path, else 0."""
+
+_EVERY_VM = "/vms/*"
 _VM = (
     "VM.Allocate",
     "VM.Audit",
@@ -24,52 +33,103 @@ _VM = (
 )
 
 
+class VmPlace(Protocol):
+    """What of a VM's wishes decides which rights it takes; empty storages are not used."""
+
+    @property
+    def node(self) -> str: ...  # noqa: D102
+    @property
+    def vm_storage(self) -> str: ...  # noqa: D102
+    @property
+    def image_storage(self) -> str: ...  # noqa: D102
+    @property
+    def seed_storage(self) -> str: ...  # noqa: D102
+    @property
+    def bridge(self) -> str: ...  # noqa: D102
+    @property
+    def vlan(self) -> int: ...  # noqa: D102
+    @property
+    def template(self) -> int: ...  # noqa: D102
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Need:
-    """One privilege on one path."""
+    """One privilege on one path.
+
+    :param instead: others of which any one does as well.
+    """
 
     path: str
     privilege: str
+    instead: tuple[Need, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return f"{self.privilege} on {self.path}"
 
 
-def needs_of(spec: VmSpec, version: PveVersion, *, downloads_image: bool) -> tuple[Need, ...]:
+def needs_of(place: VmPlace, version: PveVersion, *, downloads_image: bool) -> tuple[Need, ...]:
     """What making and running this VM needs.
 
-    VM privileges are asked for on the pool, so that a leaked token reaches only VMs of the pool.
+    VM privileges are asked for on the pool, so that a leaked token reaches only VMs of the pool; they
+    count as well where a token has them on all VMs.
 
     :param downloads_image: whether the node has to fetch the image first.
     """
-    return tuple(sorted(set(_needs(spec, version, downloads_image=downloads_image))))
+    found = (
+        *_vm_needs(version),
+        *_storage_needs(place, downloads_image=downloads_image),
+        *_node_needs(place, downloads_image=downloads_image),
+    )
+    return tuple(sorted(set(found)))
 
 
-def _needs(spec: VmSpec, version: PveVersion, *, downloads_image: bool) -> Iterator[Need]:
-    for privilege in (*_VM, *version.agent_privileges):
-        yield Need(POOL_PATH, privilege)
+def _vm_needs(version: PveVersion) -> Iterator[Need]:
+    for privilege in _VM:
+        yield Need(POOL_PATH, privilege, _on_vms(privilege))
+    for privilege in version.agent_privileges:
+        stronger = ("VM.GuestAgent.Unrestricted",) if privilege.startswith("VM.GuestAgent.") else ()
+        yield Need(POOL_PATH, privilege, (*_on_vms(privilege, *stronger), *_on(POOL_PATH, *stronger)))
     yield Need(POOL_PATH, "Pool.Audit")
-    yield Need(f"/storage/{spec.vm_storage}", "Datastore.AllocateSpace")
-    yield Need(f"/storage/{spec.image_storage}", "Datastore.Audit")
-    for privilege in ("Datastore.Audit", "Datastore.AllocateTemplate"):
-        yield Need(f"/storage/{spec.seed_storage}", privilege)
+
+
+def _storage_needs(place: VmPlace, *, downloads_image: bool) -> Iterator[Need]:
+    """Where ``Datastore.AllocateSpace`` is asked for, it lets the token see the storage, too."""
+    if place.vm_storage:
+        yield Need(f"/storage/{place.vm_storage}", "Datastore.AllocateSpace")
+    image = "" if place.template else place.image_storage
+    filled = {place.seed_storage, image} if downloads_image else {place.seed_storage}
+    for storage in {place.seed_storage, image} - {""}:
+        path = f"/storage/{storage}"
+        if storage != place.vm_storage:
+            yield Need(path, "Datastore.Audit", _on(path, "Datastore.AllocateSpace"))
+        if storage in filled:
+            yield Need(path, "Datastore.AllocateTemplate")
+
+
+def _node_needs(place: VmPlace, *, downloads_image: bool) -> Iterator[Need]:
+    yield Need(f"/nodes/{place.node}", "Sys.Audit")
     if downloads_image:
-        yield Need(f"/storage/{spec.image_storage}", "Datastore.AllocateTemplate")
-        yield Need(f"/nodes/{spec.node}", "Sys.AccessNetwork")
-    yield Need(f"/nodes/{spec.node}", "Sys.Audit")
-    yield Need(f"/sdn/zones/localnetwork/{spec.bridge}", "SDN.Use")
+        yield Need(f"/nodes/{place.node}", "Sys.AccessNetwork")
+    bridge = f"/sdn/zones/localnetwork/{place.bridge}"
+    yield Need(f"{bridge}/{place.vlan}" if place.vlan else bridge, "SDN.Use")
+    if place.template:
+        yield Need(f"/vms/{place.template}", "VM.Clone")
 
 
-def missing_needs(needs: Iterable[Need], permissions: Mapping[str, Mapping[str, int]]) -> tuple[Need, ...]:
-    """Needs that ``permissions`` do not cover.
-
-    :param permissions: what ``GET /access/permissions`` answers: path → privilege → 1 if it reaches
-        below the path, 0 if it holds on the path alone.
-    """
-    return tuple(need for need in needs if not _covered(need, permissions))
+def _on(path: str, *privileges: str) -> tuple[Need, ...]:
+    return tuple(Need(path, privilege) for privilege in privileges)
 
 
-def _covered(need: Need, permissions: Mapping[str, Mapping[str, int]]) -> bool:
+def _on_vms(*privileges: str) -> tuple[Need, ...]:
+    return _on(_EVERY_VM, *privileges)
+
+
+def missing_needs(needs: Iterable[Need], permissions: Permissions) -> tuple[Need, ...]:
+    """Needs that ``permissions`` do not cover."""
+    return tuple(need for need in needs if not any(_holds(one, permissions) for one in (need, *need.instead)))
+
+
+def _holds(need: Need, permissions: Permissions) -> bool:
     """The nearest path with an entry decides, as on the server."""
     for path in _ancestors(need.path):
         if path in permissions:
@@ -83,3 +143,20 @@ def _ancestors(path: str) -> Iterator[str]:
     while path != "/":
         path = path.rsplit("/", 1)[0] or "/"
         yield path
+
+
+def rights_findings(needs: Iterable[Need], permissions: Permissions, node: str) -> tuple[Finding, ...]:
+    """One blocker that names every privilege that is missing, with its path; none when nothing is."""
+    missing = missing_needs(needs, permissions)
+    if not missing:
+        return ()
+    bare = "it has none at all: a token has only what is granted to it and to its user as well\n"
+    return (
+        Finding(
+            "pve-rights-missing",
+            Severity.BLOCKER,
+            f"the API token lacks rights on node {node}",
+            ("" if permissions else bare) + "\n".join(f"missing: {need}" for need in missing),
+            f"localai-deploy node permissions {node} --role run",
+        ),
+    )
