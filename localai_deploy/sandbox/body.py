@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,12 +23,20 @@ class AgentRefused(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class GuestPlan:
-    """What a body needs to run a VM: its applied configuration and the files of its disks by slot."""
+    """What a body needs to run a VM.
+
+    :param config: as applied.
+    :param disks: the files of its disks by slot.
+    :param images: by slot the SHA-256 of the image that a disk was made from, if no guest has written to it.
+    :param say: takes lines for the log of the task that starts it.
+    """
 
     vmid: int
     name: str
     config: dict[str, Any]
     disks: dict[str, str] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
+    say: Callable[[str], None] = print
 
 
 class GuestBody(Protocol):
@@ -56,6 +65,9 @@ class GuestBody(Protocol):
 
     def unplug(self, device: str) -> bool:
         """Take a device away while the guest runs; False when the guest keeps it."""
+
+    def resize(self, device: str, size: int) -> bool:
+        """Grow a disk while the guest runs, `size` in bytes; False: its file is left to the node."""
 
     def agent(self, command: str, arguments: dict[str, Any]) -> Result:
         """The agent's result of a command (exec, file-read, …); raises AgentSilent, AgentRefused."""
@@ -106,6 +118,10 @@ class BareBody:
     def unplug(self, device: str) -> bool:
         """SCSI devices go at once; all others stay."""
         return device.startswith("scsi")
+
+    def resize(self, device: str, size: int) -> bool:  # noqa: ARG002
+        """Nobody uses the disk."""
+        return False
 
     def agent(self, command: str, arguments: dict[str, Any]) -> Result:
         """The configured answer; raises AgentSilent without one."""

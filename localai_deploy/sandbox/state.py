@@ -68,7 +68,10 @@ class Storage:
 
 @dataclass
 class Volume:
-    """A file of a storage; `size` is virtual for disks, else the file's; `file` is its real path."""
+    """A file of a storage; `size` is virtual for disks, else the file's; `file` is its real path.
+
+    `image` is the SHA-256 of the image that a disk was made from; empty once a guest may have written to it.
+    """
 
     volid: str
     content: str
@@ -81,6 +84,7 @@ class Volume:
     file: str | None = None
     digests: dict[str, str] = field(default_factory=dict)
     virtual_size: int | None = None
+    image: str = ""
 
     @property
     def store(self) -> str:

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from localai_deploy.sandbox.command import MachineError
+from localai_deploy.sandbox.disk_files import (
+    EFI_BYTES,
+    copy_disk,
+    digest_of_file,
+    grow,
+    make_empty,
+    make_linked,
+    make_variables,
+)
 from localai_deploy.sandbox.site import Site
 from localai_deploy.sandbox.state import Config, Storage, Volume
 from localai_deploy.sandbox.tasks import Task, TaskFailed
@@ -23,7 +35,6 @@ from localai_deploy.sandbox.volumes import (
 )
 
 CLOUDINIT_BYTES = 4 << 20
-EFI_BYTES = {"4m": 528 << 10, "2m": 128 << 10}
 
 
 def formatting_line(path: str, kind: str, size: int, backing: str = "", major: int = 9) -> str:
@@ -86,14 +97,23 @@ class DiskWork:
         if source is not None:
             volume = self.copy(source, store, drive.get("format"), f"create full clone of drive ({source})")
         elif name.startswith("efidisk"):
-            size = EFI_BYTES[drive.get("efitype", "2m")]
-            volume = self.allocate(store, None, drive.get("format", "raw"), size, used=size)
+            volume = self._efi_disk(drive, store)
+            size = volume.size
             self.say_transferred(size)
             self.task.say(f"transferred {in_units(size)} of {in_units(size)} (100.00%)")
         else:
             size = EFI_BYTES["2m"] * 32 if name.startswith("tpmstate") else int(gib * (1 << 30))
             volume = self.allocate(store, None, drive.get("format", "raw"), size)
         return {**rest, "file": volume.volid, "size": format_size(volume.size)}
+
+    def _efi_disk(self, drive: Values, store: Storage) -> Volume:
+        efitype = drive.get("efitype", "2m")
+        size = EFI_BYTES[efitype]
+        volume = self.allocate(store, None, drive.get("format", "raw"), size, used=size)
+        with_keys = bool(drive.get("pre-enrolled-keys"))
+        with _as_task_failure():
+            make_variables(Path(str(volume.file)), volume.format, efitype, with_keys=with_keys)
+        return volume
 
     def _existing(self, drive: Values) -> str:
         volume = self.site.cluster.volumes.get(drive["file"])
@@ -129,6 +149,8 @@ class DiskWork:
             volume.file = str(real_file(self.site, store, volid))
             add_volume(self.site, volume)
         self.made.append(volid)
+        with _as_task_failure():
+            _make_file(volume, backing)
         relative = "../" + "/".join(backing.volid.partition(":")[2].split("/")[-2:]) if backing else ""
         self.task.say(
             formatting_line(path_of(store, volid), kind, size, relative, self.site.cluster.release.major)
@@ -159,8 +181,8 @@ class DiskWork:
         self.task.wait(self.site.pace.import_s)
         if need > room or self.site.faults.hit(f"import {volume.volid}", "storage-full"):
             self._no_space(source, volume, store)
-        if origin.file and volume.file and Path(origin.file).exists():
-            _copy_file(origin.file, volume.file)
+        with _as_task_failure():
+            _copy_content(origin, volume)
         self.task.say(f"transferred {in_units(size)} of {in_units(size)} (100.00%)")
         volume.virtual_size = size
         return volume
@@ -179,10 +201,41 @@ class DiskWork:
             remove_volume(self.site, volid)
 
 
-def _copy_file(source: str, target: str) -> None:
-    with Path(source).open("rb") as origin, Path(target).open("wb") as copy:
-        while block := origin.read(1 << 22):
-            copy.write(block)
+@contextmanager
+def _as_task_failure() -> Iterator[None]:
+    """What goes wrong with a file ends the task."""
+    try:
+        yield
+    except (MachineError, OSError) as error:
+        raise TaskFailed(str(error)) from error
+
+
+def _make_file(volume: Volume, backing: Volume | None) -> None:
+    target = Path(str(volume.file))
+    if backing is not None and backing.file and Path(backing.file).exists():
+        make_linked(target, Path(backing.file), backing.format)
+        volume.image = backing.image
+    else:
+        make_empty(target, volume.format, volume.size)
+
+
+def _copy_content(origin: Volume, volume: Volume) -> None:
+    """Give a new disk the content of another; one that is only described leaves it empty."""
+    if origin.file is None or not Path(origin.file).exists():
+        return
+    copy_disk(Path(origin.file), origin.format, Path(str(volume.file)), volume.format)
+    if origin.content == "import":
+        volume.image = origin.digests.setdefault("sha256", digest_of_file(Path(origin.file)))
+    else:
+        volume.image = origin.image
+
+
+def grow_disk(volume: Volume, size: int) -> None:
+    """Make a disk and its file larger; raises TaskFailed."""
+    if volume.file is not None and Path(volume.file).exists():
+        with _as_task_failure():
+            grow(Path(volume.file), volume.format, size)
+    volume.size = volume.virtual_size = size
 
 
 def put_aside(site: Site, vmid: int, config: Config, value: str) -> None:

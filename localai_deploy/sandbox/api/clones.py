@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from pathlib import Path
 
 from localai_deploy.sandbox.answers import ApiError, died
 from localai_deploy.sandbox.site import Call, Handler
@@ -132,8 +131,6 @@ def _link(disks: DiskWork, name: str, base: Volume) -> Volume:
     made = disks.allocate(store, None, "qcow2", base.size, backing=base)
     file = made.volid.rpartition("/")[2]
     disks.task.log.insert(position, f"clone {path}: images, {file}, {disks.vmid} to {file} (base=../{path})")
-    if base.file and made.file and Path(base.file).exists():
-        Path(made.file).write_bytes(Path(base.file).read_bytes())
     return made
 
 

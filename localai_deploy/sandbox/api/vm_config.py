@@ -12,7 +12,7 @@ from localai_deploy.sandbox.site import Call, Handler
 from localai_deploy.sandbox.state import Vm
 from localai_deploy.sandbox.tasks import Task, TaskFailed
 from localai_deploy.sandbox.verification import Value
-from localai_deploy.sandbox.vm_disks import DiskWork
+from localai_deploy.sandbox.vm_disks import DiskWork, grow_disk
 from localai_deploy.sandbox.vm_rights import VmRights, check_hookscript, check_skiplock
 from localai_deploy.sandbox.vm_values import (
     boot_order,
@@ -227,7 +227,10 @@ def _resize(call: Call, vm: Vm, task: Task) -> None:
         return
     if size < volume.size:
         raise TaskFailed("shrinking disks is not supported")
-    volume.size = volume.virtual_size = size
+    if is_running(vm) and vm.body.resize(name, size):
+        volume.size = volume.virtual_size = size
+    else:
+        grow_disk(volume, size)
     rest = [part for part in vm.config[name].split(",") if not part.startswith("size=")]
     vm.config[name] = ",".join([*rest, f"size={format_size(size)}"])
     if not is_running(vm):

@@ -40,20 +40,24 @@ def start_vm(call: Call, vm: Vm, task: Task) -> None:
         if vm.config.get("bios") == "ovmf" and "efidisk0" not in vm.config:
             task.warn("no efidisk configured! Using temporary efivars disk.")
         _bridges(call, vm, node, task)
-        vm.body.start(
-            GuestPlan(vm.vmid, vm.config.get("name", f"VM {vm.vmid}"), dict(vm.config), _files(call, vm))
-        )
+        vm.body.start(_plan(call, vm, task))
         vm.started_at, vm.pid = time.time(), next(call.site.pids)
         vm.devices = devices
 
 
-def _files(call: Call, vm: Vm) -> dict[str, str]:
-    found = {}
-    for name, value in vm.config.items():
-        volume = call.cluster.volumes.get(str(value).split(",")[0]) if is_drive(name) else None
-        if volume is not None and volume.file is not None:
-            found[name] = volume.file
-    return found
+def _plan(call: Call, vm: Vm, task: Task) -> GuestPlan:
+    """What the body needs; from now on the guest may write to the disks."""
+    volumes = {
+        name: volume
+        for name, value in vm.config.items()
+        if is_drive(name) and (volume := call.cluster.volumes.get(str(value).split(",")[0])) and volume.file
+    }
+    files = {name: str(volume.file) for name, volume in volumes.items()}
+    images = {name: volume.image for name, volume in volumes.items() if volume.image}
+    for volume in volumes.values():
+        volume.image = ""
+    name = vm.config.get("name", f"VM {vm.vmid}")
+    return GuestPlan(vm.vmid, name, dict(vm.config), files, images, task.say)
 
 
 def _cloud_init(call: Call, vm: Vm, task: Task) -> None:
