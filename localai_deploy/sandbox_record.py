@@ -10,7 +10,6 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.errors import InputError, LocalaiError
@@ -79,15 +78,20 @@ def write_private(path: Path, text: str) -> None:
     partial.replace(path)
 
 
+def record_path(directory: Path) -> Path:
+    """The record's file in a runtime directory."""
+    return directory / _RECORD_NAME
+
+
 def write_record(directory: Path, record: SandboxRecord) -> None:
     """Say how the sandbox is reached."""
     data = record.connection.to_data() | {"body": record.body, "pid": record.pid}
-    write_private(directory / _RECORD_NAME, json.dumps(data, indent=1))
+    write_private(record_path(directory), json.dumps(data, indent=1))
 
 
 def remove_record(directory: Path) -> None:
     """Inverse of :func:`write_record`; fine when there is none."""
-    (directory / _RECORD_NAME).unlink(missing_ok=True)
+    record_path(directory).unlink(missing_ok=True)
 
 
 def read_record(directory: Path) -> SandboxRecord | None:
@@ -95,7 +99,7 @@ def read_record(directory: Path) -> SandboxRecord | None:
 
     :raises LocalaiError: ``sandbox-record-unreadable``.
     """
-    path = directory / _RECORD_NAME
+    path = record_path(directory)
     try:
         data = json.loads(_read_private(path))
         return SandboxRecord(NodeConnection.from_data(data), str(data["body"]), int(data["pid"]))
@@ -151,12 +155,3 @@ def sandbox_connection(environment: Mapping[str, str] = os.environ) -> NodeConne
             hint="localai-deploy sandbox stop clears it away; then start it again",
         )
     return record.connection
-
-
-def as_data(directory: Path) -> dict[str, Any]:
-    """The record without its secret, for people and programs; empty when there is none."""
-    record = read_record(directory)
-    if record is None:
-        return {}
-    data = record.connection.to_data() | {"body": record.body, "pid": record.pid}
-    return {name: value for name, value in data.items() if name not in {"schema", "token_secret"}}

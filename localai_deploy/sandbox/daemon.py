@@ -1,6 +1,6 @@
 """The sandbox's process: holds the lock, makes bodies and API, and takes everything away at its end.
 
-SIGTERM ends it, SIGUSR1 resets it. ``control`` starts it; by hand: ``python -m localai_deploy.sandbox.daemon``.
+SIGTERM ends it, SIGUSR1 resets it. Started by ``control``: ``python -m localai_deploy.sandbox.daemon``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.sandbox.bodies import KINDS, Bodies, Surroundings
 from localai_deploy.sandbox.own_node import machine_cluster
 from localai_deploy.sandbox.server import Credentials, Sandbox
-from localai_deploy.sandbox.settings import Places, Settings, places_of, read_settings
+from localai_deploy.sandbox.settings import Places, Settings, places_of, read_settings, remove_private_files
 from localai_deploy.sandbox.site import Site
 from localai_deploy.sandbox.state import Token, User
 from localai_deploy.sandbox.telling import Telling
@@ -64,6 +64,7 @@ def main() -> int:
                 resets.get()
                 running.reset()
     except (_Ended, BrokenPipeError):
+        remove_private_files(places)
         return int(ExitCode.DONE)
     except LocalaiError as error:
         telling.failed(error)
@@ -185,9 +186,7 @@ def _site(places: Places, settings: Settings, generation: int, bodies: Bodies, r
     return Site(cluster, str(files), make_body=bodies.make)
 
 
-def _record(
-    sandbox: Sandbox, credentials: Credentials, settings: Settings, bodies: Bodies
-) -> SandboxRecord:
+def _record(sandbox: Sandbox, credentials: Credentials, settings: Settings, bodies: Bodies) -> SandboxRecord:
     connection = NodeConnection(
         node=NODE,
         host=f"{sandbox.address[0]}:{sandbox.address[1]}",

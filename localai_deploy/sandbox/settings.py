@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
 import json
@@ -13,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from localai_deploy.errors import InputError
-from localai_deploy.sandbox_record import runtime_directory, write_private
+from localai_deploy.sandbox_record import LOCK_NAME, remove_record, runtime_directory, write_private
 
 _SETTINGS_NAME = "settings.json"
 
@@ -94,6 +95,11 @@ def default_cache(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(base, "localai-deploy", "sandbox").absolute()
 
 
+def default_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """What a sandbox is when nobody says otherwise."""
+    return Settings(body="container", pve=9, cache=str(default_cache(environment)))
+
+
 def write_settings(places: Places, settings: Settings) -> None:
     """Keep what this sandbox is, for its process and for whoever ends it."""
     data = asdict(settings) | {"data": str(places.data)}
@@ -101,23 +107,32 @@ def write_settings(places: Places, settings: Settings) -> None:
 
 
 def read_settings(places: Places) -> Settings | None:
-    """What the sandbox in these places is; None when there is none."""
+    """What the sandbox in these places is; None when nothing says so."""
     data = _read(places.runtime)
-    if not data:
+    try:
+        del data["data"]
+        return Settings(**data | {"forwards": tuple(data["forwards"])})
+    except (KeyError, TypeError):
         return None
-    del data["data"]
-    return Settings(**data | {"forwards": tuple(data["forwards"])})
 
 
-def remove_settings(places: Places) -> None:
-    """Inverse of :func:`write_settings`; fine when there are none."""
-    (places.runtime / _SETTINGS_NAME).unlink(missing_ok=True)
+def remove_private_files(places: Places) -> None:
+    """Remove the record, the settings and all else in the runtime directory; fine when nothing is there."""
+    remove_record(places.runtime)
+    names = (_SETTINGS_NAME, LOCK_NAME)
+    for path in (*(places.runtime / name for name in names), places.log, places.generation):
+        path.unlink(missing_ok=True)
+    for partial in places.runtime.glob(".*.partial"):
+        partial.unlink(missing_ok=True)
+    for directory in (places.runtime, places.data.parent):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 def _read(runtime: Path) -> dict[str, Any]:
     try:
         return dict(json.loads((runtime / _SETTINGS_NAME).read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return {}
 
 

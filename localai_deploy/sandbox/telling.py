@@ -33,7 +33,7 @@ class Telling:
         self._hang_up()
 
     def _send(self, data: dict[str, Any]) -> None:
-        print(json.dumps(data), file=self.stream, flush=True)  # noqa: T201 - the line to the listener
+        print(json.dumps(data), file=self.stream, flush=True)
 
     def _hang_up(self) -> None:
         """Let the listener see the end: the stream goes to the log from now on."""

@@ -19,6 +19,7 @@ LAYERS = {
     "resources": 2,
     "scratch": 2,
     "proxmox": 2,
+    "sandbox_record": 2,
     "targets": 3,
     "provisioner": 3,
     "sandbox": 3,

@@ -83,7 +83,7 @@ def test_summaries_of_the_table_are_as_long_as_a_line(run: Callable[..., Ended])
     listed = run("--help").out
     for name, (_, summary) in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(summary)}$", listed, re.M)
-    for group in ("model", "config"):
+    for group in ("model", "config", "sandbox"):
         assert "..." not in run(group, "--help").out.partition("Commands:")[2]
 
 

@@ -30,6 +30,10 @@ PRINTED = {
     "model-verify",
     "plan",
     "render",
+    "sandbox-reset",
+    "sandbox-start",
+    "sandbox-status",
+    "sandbox-stop",
     "status",
     "up",
     "verify",
@@ -143,6 +147,7 @@ GOOD_VARIABLES = [
     {"localai_models": ["hf:ORG/REPO/a.gguf"], "localai_port": 8081, "localai_context_length": 8192},
     {"localai_models": "file:/srv/a.gguf", "localai_trust_first_download": True},
     {"localai_mirrors": {"conda": "https://mirror.example.org/conda"}},
+    {"localai_mirrors": {"images": "http://192.0.2.1/images", "apt": "http://192.0.2.1/apt"}},
     {"localai_runtime": "llama_cpp", "localai_gpu": "none", "localai_conda_provider": "miniforge"},
 ]
 BAD_VARIABLES = [
@@ -150,7 +155,8 @@ BAD_VARIABLES = [
     {"localai_port": 0},
     {"localai_port": "high"},
     {"localai_gpu": "auto"},
-    {"localai_mirrors": {"apt": "https://mirror.example.org"}},
+    {"localai_mirrors": {"apt": "mirror.example.org"}},
+    {"localai_mirrors": {"docker": "https://mirror.example.org"}},
     {"localai_mirrors": {"conda": "ftp://mirror.example.org"}},
     {"localai_trust_first_download": "yes"},
     {"localai_context_length": 1},
