@@ -10,13 +10,14 @@ import pytest
 from localai_deploy.cli.catalogue import catalogue
 from localai_deploy.explanations import Explanation
 
+ROOT = Path(__file__).parents[2]
+
 
 def raises_ours(path: Path) -> bool:
     """The embedded node's API has errors of its own, in another server's words."""
     return "sandbox" not in path.parts or "localai_deploy.errors" in path.read_text()
 
 
-ROOT = Path(__file__).parents[2]
 SOURCES = [
     *(path for path in (ROOT / "localai_deploy").rglob("*.py") if raises_ours(path)),
     *(ROOT / "playbooks" / "roles").glob("*/files/*.py"),
