@@ -32,7 +32,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         title="localai_mirrors cannot be read",
         cause="A mirror's name is unknown, or its value is no http(s) URL.",
         detection="The mapping is checked before a host is looked at.",
-        fix="Use the names conda, huggingface, pypi, miniforge with base URLs.",
+        fix="Use the names conda, huggingface, pypi, miniforge, images, apt with base URLs.",
     ),
     "model-missing": Explanation(
         title="No model is named",

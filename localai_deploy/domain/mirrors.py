@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields
 
 from localai_deploy.errors import InputError
 
+IMAGE_SERVERS = ("https://cloud.debian.org", "https://cloud-images.ubuntu.com")
+_PROVEN = frozenset({"images", "apt"})
+
 
 @dataclass(frozen=True, slots=True)
 class Mirrors:
@@ -16,12 +19,16 @@ class Mirrors:
     :param huggingface: base of the model hub.
     :param pypi: a simple index (PEP 503); empty: the host's pip configuration.
     :param miniforge: base of Miniforge's release downloads.
+    :param images: takes the place of ``https://HOST`` of Debian's and Ubuntu's image servers.
+    :param apt: holds ``debian`` and ``debian-security``, or ``ubuntu``, for guests at their first boot.
     """
 
     conda: str = "https://conda.anaconda.org"
     huggingface: str = "https://huggingface.co"
     pypi: str = ""
     miniforge: str = "https://github.com/conda-forge/miniforge/releases/download"
+    images: str = ""
+    apt: str = ""
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Mirrors:
@@ -40,5 +47,15 @@ class Mirrors:
         return cls(**{key: str(value).rstrip("/") for key, value in values.items()})
 
     def unauthenticated(self) -> tuple[str, ...]:
-        """Names of the mirrors reached over plain http."""
-        return tuple(f.name for f in fields(self) if getattr(self, f.name).startswith("http://"))
+        """Names of the mirrors reached over plain http whose content no pinned hash or signature proves."""
+        names = (field.name for field in fields(self) if field.name not in _PROVEN)
+        return tuple(name for name in names if getattr(self, name).startswith("http://"))
+
+    def image_url(self, url: str) -> str:
+        """Where a cloud image is fetched from."""
+        server = next((one for one in IMAGE_SERVERS if self.images and url.startswith(f"{one}/")), None)
+        return f"{self.images}{url.removeprefix(server)}" if server else url
+
+    def apt_archive(self, os_id: str) -> str:
+        """URL of the mirrored archive of ``debian`` or ``ubuntu``; empty: the system's own."""
+        return f"{self.apt}/{os_id}" if self.apt else ""

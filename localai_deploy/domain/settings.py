@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from localai_deploy.domain.mirrors import Mirrors
@@ -67,14 +67,13 @@ HOST_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "localai_mirrors",
         Mirrors(),
-        "base URLs in place of the public ones: conda, huggingface, pypi, miniforge",
+        "base URLs in place of the public ones: conda, huggingface, pypi, miniforge, images, apt",
         mirrors,
         {
             "type": "object",
             "additionalProperties": False,
             "properties": {
-                name: {"type": "string", "pattern": "^https?://"}
-                for name in ("conda", "huggingface", "pypi", "miniforge")
+                field.name: {"type": "string", "pattern": "^https?://"} for field in fields(Mirrors)
             },
         },
     ),

@@ -52,6 +52,8 @@ class Seed:
     :param instance_id: changes exactly when the VM is another one (its UUID).
     :param authorized_keys: public keys of the user.
     :param packages: installed at first boot; the agent is among them, as stock images lack it.
+    :param apt_mirror: URL of the archive that replaces the system's own (``BASE/debian``,
+        ``BASE/ubuntu``); empty: its own.
     """
 
     instance_id: str
@@ -61,6 +63,7 @@ class Seed:
     authorized_keys: tuple[str, ...]
     packages: tuple[str, ...] = (AGENT_PACKAGE,)
     static: StaticAddress | None = None
+    apt_mirror: str = ""
 
     def documents(self) -> dict[str, Mapping[str, Any]]:
         """File name → document, as data; ``user-data`` gets cloud-init's first line when it is written."""
@@ -86,10 +89,24 @@ class Seed:
                     "ssh_authorized_keys": list(self.authorized_keys),
                 }
             ],
+            **self._apt(),
             "package_update": True,
             "package_upgrade": False,
             "packages": list(self.packages),
             "runcmd": [["systemctl", "enable", "--now", AGENT_PACKAGE]],
+        }
+
+    def _apt(self) -> dict[str, Any]:
+        """Debian keeps security updates in an archive beside its own, Ubuntu in the same one."""
+        if not self.apt_mirror:
+            return {}
+        security = f"{self.apt_mirror}-security" if self.apt_mirror.endswith("/debian") else self.apt_mirror
+        archives = {"primary": self.apt_mirror, "security": security}
+        return {
+            "apt": {
+                "preserve_sources_list": False,
+                **{name: [{"arches": ["default"], "uri": uri}] for name, uri in archives.items()},
+            }
         }
 
     def _network(self) -> dict[str, Any]:
