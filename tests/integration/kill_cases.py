@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localai_deploy.domain.plan import StepKind
+from localai_deploy.sandbox.rootfs import copy_tree
 from tests.integration.controller import (
     API_KEY,
     MODEL,
@@ -24,7 +25,6 @@ from tests.integration.controller import (
     wait_for,
 )
 from tests.integration.harness import KillPoint, Moment, Timeline, kill_at, timeline_of
-from tests.lab.container import copy_tree
 from tests.lab.fixtures import unique_name
 from tests.lab.host import PRISTINE, LabHost, start_host
 from tests.lab.mirror_faults import Fault

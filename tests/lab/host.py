@@ -11,7 +11,8 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.lab.container import Container, Overlay, copy_tree, unmount
+from localai_deploy.sandbox.container import Container
+from localai_deploy.sandbox.rootfs import Overlay, copy_tree, unmount
 from tests.lab.image import ADMIN, SUITES, ensure_image
 from tests.lab.layout import Lab, LabError
 from tests.lab.mirror_daemon import ensure_mirror

@@ -1,4 +1,4 @@
-"""One systemd container: its cgroup, its processes, its overlay root. Knows nothing of networks or SSH.
+"""One systemd container: its cgroup and its processes. Knows nothing of networks or SSH.
 
 The container runs in a cgroup of its own, so that everything in it can be found and ended without any
 record: also after the process that started it is gone.
@@ -7,15 +7,13 @@ record: also after the process that started it is gone.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.layout import LabError
-from tests.lab.system import run
+from localai_deploy.sandbox.command import MachineError, kill
 
 _CGROUP_MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/systemd"))
 _NSPAWN_RUN = Path("/run/systemd/nspawn")
@@ -76,7 +74,7 @@ class Container:
             status = _read(Path(f"/proc/{pid}/status"))
             if any(line.startswith("NSpid:") and line.endswith("\t1") for line in status.splitlines()):
                 return pid
-        raise LabError(f"container {self.unit} has no PID 1; see {self.console_log}")
+        raise MachineError(f"container {self.unit} has no PID 1; see {self.console_log}")
 
     def power_off(self) -> None:
         """Shut down in order; what has not ended after 30 s is killed."""
@@ -92,9 +90,9 @@ class Container:
         deadline = time.monotonic() + _KILL_TIMEOUT_S
         while not self._has_gone():
             if time.monotonic() > deadline:
-                raise LabError(f"container {self.unit} does not end: processes {self.pids()}")
+                raise MachineError(f"container {self.unit} does not end: processes {self.pids()}")
             for pid in self.pids():
-                _kill(pid)
+                kill(pid)
             time.sleep(_POLL_S)
         self._remove_traces()
 
@@ -107,46 +105,6 @@ class Container:
         propagated = _NSPAWN_RUN / "propagate" / self.unit
         if propagated.is_dir():
             propagated.rmdir()
-
-
-@dataclass(frozen=True, slots=True)
-class Overlay:
-    """A writable view ``merged`` of ``base``: all changes lie in ``upper``."""
-
-    base: Path
-    upper: Path
-    work: Path
-    merged: Path
-
-    def mount(self) -> None:
-        """Mount it; features that would leave references instead of files in ``upper`` are off."""
-        for directory in (self.upper, self.work, self.merged):
-            directory.mkdir(parents=True, exist_ok=True)
-        options = f"lowerdir={self.base},upperdir={self.upper},workdir={self.work}"
-        run(
-            *("mount", "-t", "overlay", "overlay", str(self.merged)),
-            *("-o", f"{options},redirect_dir=off,metacopy=off,index=off"),
-        )
-
-    def replace_upper(self, saved: Path) -> None:
-        """Make ``saved`` the content of ``upper``; it must not be mounted."""
-        for directory in (self.upper, self.work):
-            shutil.rmtree(directory, ignore_errors=True)
-        copy_tree(saved, self.upper)
-
-
-def unmount(path: Path) -> None:
-    """Unmount ``path``; no error when it is not mounted."""
-    if path.is_mount():
-        run("umount", str(path))
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy with owners, times, whiteouts and trusted attributes; ``target`` is replaced."""
-    if target.exists():
-        shutil.rmtree(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    run("cp", "--archive", "--reflink=auto", str(source), str(target))
 
 
 def _remove_tree_of_groups(group: Path) -> bool:
@@ -163,10 +121,3 @@ def _read(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
