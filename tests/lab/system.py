@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 _PACKAGE_OF_COMMAND = {
     "dpkg-deb": "dpkg",
@@ -17,6 +18,18 @@ _PACKAGE_OF_COMMAND = {
     "systemd-nspawn": "systemd-container",
 }
 _ALSO = ("ca-certificates", "debian-archive-keyring")
+_PACKAGE_OF_IMAGE_COMMAND = {
+    "mke2fs": "e2fsprogs",
+    "mformat": "mtools",
+    "qemu-img": "qemu-utils",
+    "sfdisk": "fdisk",
+    "xorriso": "xorriso",
+}
+_PACKAGE_OF_GUEST_FILE = {
+    "/usr/bin/qemu-system-x86_64": "qemu-system-x86",
+    "/usr/share/OVMF/OVMF_CODE_4M.fd": "ovmf",
+    "/usr/sbin/dnsmasq": "dnsmasq-base",
+}
 
 
 def system_packages() -> tuple[str, ...]:
@@ -27,6 +40,32 @@ def system_packages() -> tuple[str, ...]:
 def missing_packages() -> tuple[str, ...]:
     """Those of :func:`system_packages` whose command is not on the PATH."""
     return tuple(sorted({p for c, p in _PACKAGE_OF_COMMAND.items() if shutil.which(c) is None}))
+
+
+def image_packages() -> tuple[str, ...]:
+    """The apt packages to install before a cloud image can be built."""
+    return tuple(sorted(_PACKAGE_OF_IMAGE_COMMAND.values()))
+
+
+def guest_packages() -> tuple[str, ...]:
+    """The apt packages to install before an emulated guest can be started from a cloud image."""
+    return tuple(sorted({*image_packages(), *_PACKAGE_OF_GUEST_FILE.values()}))
+
+
+def reason_to_skip_images() -> str:
+    """Why no cloud image can be built here; empty when one can."""
+    missing = sorted({p for c, p in _PACKAGE_OF_IMAGE_COMMAND.items() if shutil.which(c) is None})
+    if missing:
+        return f"apt packages missing for cloud images: {' '.join(missing)}"
+    return reason_to_skip_hosts()
+
+
+def reason_to_skip_guests() -> str:
+    """Why no emulated guest can be started here; empty when one can."""
+    missing = sorted({p for f, p in _PACKAGE_OF_GUEST_FILE.items() if not Path(f).exists()})
+    if missing:
+        return f"apt packages missing for emulated guests: {' '.join(missing)}"
+    return reason_to_skip_images()
 
 
 def reason_to_skip_hosts() -> str:
