@@ -25,7 +25,7 @@ _POLL_S = 0.05
 
 def kernel_prefix(token: str) -> str:
     """How the names of this sandbox's namespaces and cgroups begin."""
-    return f"localai-sandbox-{token}"
+    return f"localai-{token}"
 
 
 def remains(token: str, data: Path) -> list[str]:
