@@ -40,6 +40,7 @@ ONLY_IN = {
     "proxmoxer": {"proxmox"},
     "requests": {"proxmox"},
     "jinja2": {"provisioner/render.py"},
+    "pycdlib": {"targets/seed_iso.py"},
 }
 SHIPPED_CHECKS = PACKAGE / "verifier" / "checks"
 
