@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("localai_deploy.cli.status:status", "Show what is ours on hosts and how it is."),
     "down": ("localai_deploy.cli.down:down", "Take away what was installed, and nothing else."),
     "model": ("localai_deploy.cli.model:model", "Pull, list, verify and remove models on hosts."),
+    "node": ("localai_deploy.cli.node:node", "Give a Proxmox node what our VMs need."),
     "sandbox": ("localai_deploy.cli.sandbox:sandbox", "Run an embedded Proxmox node to try things out."),
     "config": ("localai_deploy.cli.config:config", "Show where each value comes from; check an inventory."),
     "explain": ("localai_deploy.cli.explain:explain", "Explain an error id: cause, detection, fix."),

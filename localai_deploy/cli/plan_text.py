@@ -47,13 +47,14 @@ def _step_lines(step: Step, width: int) -> Iterator[str]:
     yield click.style(head, fg=color) + first.removeprefix(head)
     yield from more
     for change in step.changes[:_SHOWN_CHANGES]:
-        yield f"      {_change_text(change)}"
+        yield f"      {change_text(change)}"
     hidden = len(step.changes) - _SHOWN_CHANGES
     if hidden > 0:
         yield f"      … and {hidden} more (-o json shows all)"
 
 
-def _change_text(change: Change) -> str:
+def change_text(change: Change) -> str:
+    """One difference on one line."""
     if not change.before:
         return click.style(f"+ {change.name}: {change.after}", fg="green")
     if not change.after:

@@ -12,7 +12,7 @@ EXPLANATIONS: dict[str, Explanation] = {
             "and its user were granted. A role may also be from an older version of Proxmox VE: 9 split "
             "VM.Monitor into VM.GuestAgent.*."
         ),
-        detection="GET /access/permissions, compared with what each call of the plan needs; nothing was changed.",
+        detection="GET /access/permissions, compared with what each call needs, before any is made.",
         fix=(
             "localai-deploy node permissions N prints the commands for an administrator of the node; with "
             "an administrator's token --apply makes the changes."
