@@ -9,9 +9,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from localai_deploy.sandbox.answers import bad_parameters, died
+from localai_deploy.sandbox.answers import ApiError, bad_parameters, died
 from localai_deploy.sandbox.auth import Identity
 from localai_deploy.sandbox.site import Site
+from localai_deploy.sandbox.tasks import TaskFailed
 from localai_deploy.sandbox.verification import Values
 from localai_deploy.sandbox.vm_values import NEW_DISK, is_cdrom, is_cloudinit, is_drive, parse
 from localai_deploy.sandbox.volumes import check_volume_access, kind_of, parse_volid, storage_config
@@ -85,6 +86,17 @@ class VmRights:
             is_device = bool(re.fullmatch(r"hostpci\d+", name)) and not self.who.is_root
             if is_device and "romfile" in parse(name, value, self.site.cluster.release):
                 raise bad_parameters({name: "only root@pam can set 'romfile' option"})
+
+    def check_new_tags(self, config: dict[str, Any]) -> None:
+        """Tags of a create: asked for within its task, when the VM is not in its pool yet.
+
+        Source: `assert_tag_permissions` in the create of qemu-server 9.2.0.
+        """
+        if "tags" in config and self.site.cluster.release.major > 8:
+            try:
+                self._need("VM.Config.Options")
+            except ApiError as error:
+                raise TaskFailed(f"{error.status} {error}") from error
 
     def check_hostpci(self, name: str, value: str) -> None:
         """A mapped device needs its mapping; a raw address is for root's login alone."""

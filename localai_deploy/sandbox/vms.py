@@ -74,6 +74,13 @@ def uptime(vm: Vm) -> int:
     return int(time.time() - vm.started_at) if is_running(vm) else 0
 
 
+def join_pool(call: Call, vmid: int) -> None:
+    """Put a new VM into the pool that the call names: the last thing that its task does."""
+    if "pool" in call.values:
+        with call.cluster.lock:
+            call.cluster.pools[call.values["pool"]].vms.add(vmid)
+
+
 def forget(call: Call, vmid: int) -> None:
     """Remove a VM from the cluster, its pool and its access rules."""
     with call.cluster.lock:

@@ -11,7 +11,7 @@ from localai_deploy.sandbox.state import Config, Vm, Volume
 from localai_deploy.sandbox.tasks import Task, TaskFailed
 from localai_deploy.sandbox.vm_disks import DiskWork
 from localai_deploy.sandbox.vm_values import is_cdrom, is_cloudinit, is_drive, parse, print_drive, print_net
-from localai_deploy.sandbox.vms import check_lock, find, forget, is_running, load
+from localai_deploy.sandbox.vms import check_lock, find, forget, is_running, join_pool, load
 from localai_deploy.sandbox.volumes import storage_config
 
 
@@ -65,8 +65,6 @@ def clone(call: Call) -> str:
     )
     with call.cluster.lock:
         call.cluster.vms[newid] = vm
-        if "pool" in call.values:
-            call.cluster.pools[call.values["pool"]].vms.add(newid)
     return call.task("qmclone", source.vmid, lambda task: _copy(call, source, vm, task, full=bool(is_full)))
 
 
@@ -105,6 +103,7 @@ def _copy(call: Call, source: Vm, vm: Vm, task: Task, *, full: bool) -> None:
             forget(call, vm.vmid)
             raise TaskFailed(f"clone failed: {error}") from error
         vm.config = _new_config(call, source) | drives
+        join_pool(call, vm.vmid)
 
 
 def _copy_drive(call: Call, disks: DiskWork, name: str, value: str, *, full: bool) -> str:

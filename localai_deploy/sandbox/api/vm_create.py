@@ -26,7 +26,7 @@ from localai_deploy.sandbox.vm_values import (
     print_net,
     shown_tags,
 )
-from localai_deploy.sandbox.vms import check_lock, forget, is_running, load
+from localai_deploy.sandbox.vms import check_lock, forget, is_running, join_pool, load
 from localai_deploy.sandbox.volumes import remove_volume
 
 
@@ -92,8 +92,6 @@ def _claim(call: Call, vmid: int) -> Vm:
     if other is not vm:
         with other.lock:
             raise died(f"unable to create VM {vmid} - VM {vmid} already exists on node '{other.node}'")
-    if "pool" in call.values:
-        call.cluster.pools[call.values["pool"]].vms.add(vmid)
     return vm
 
 
@@ -102,11 +100,13 @@ def _build(call: Call, vm: Vm, config: Config, task: Task) -> None:
         disks = DiskWork(call.site, task, vm.node, vm.vmid)
         try:
             drives = disks.create_all(config, call.values.get("storage"))
+            VmRights(call.site, call.who, vm.vmid).check_new_tags(config)
         except (ApiError, TaskFailed) as error:
             disks.take_back()
             forget(call, vm.vmid)
             raise TaskFailed(f"unable to create VM {vm.vmid} - {error}") from error
         vm.config = with_defaults(call, config | drives)
+        join_pool(call, vm.vmid)
     if call.values.get("start"):
         _start_after(call, vm, task)
 
