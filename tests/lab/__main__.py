@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from localai_deploy.sandbox.command import MachineError
 from tests.lab.host import LabHost, find_host, known_names, remove_host, start_host
 from tests.lab.image import SUITES, ensure_image, remove_unfinished
 from tests.lab.layout import Lab, LabError, open_lab
@@ -23,6 +24,13 @@ def prepare(lab: Lab, _: argparse.Namespace) -> Any:
     from tests.lab.content import ensure_content
 
     return {"image": str(ensure_image(lab)), "content": asdict(ensure_content(lab.directory))}
+
+
+def image(lab: Lab, _: argparse.Namespace) -> Any:
+    """build the cloud image if it is missing; its file, URL and checksum"""
+    from tests.lab.cloud_image import ensure_cloud_image
+
+    return asdict(ensure_cloud_image(lab))
 
 
 def up(lab: Lab, arguments: argparse.Namespace) -> Any:
@@ -107,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
     parser.add_argument("--lab", type=Path, help="the lab's folder (default: $LOCALAI_LAB_DIR or .lab)")
     commands = parser.add_subparsers(dest="command", required=True)
-    for action in (prepare, clean, status, mirror, packages):
+    for action in (prepare, image, clean, status, mirror, packages):
         command = commands.add_parser(action.__name__, help=action.__doc__)
         command.set_defaults(action=action)
         if action is clean:
@@ -127,7 +135,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         result = arguments.action(open_lab(arguments.lab), arguments)
-    except LabError as error:
+    except (LabError, MachineError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
     if result is not None:
