@@ -29,7 +29,10 @@ class ImageStore:
         raise LocalaiError(
             "pve-storage-missing",
             f"node {self._client.node} has no storage {storage!r} that this token may see",
-            hint="pvesm status on the node lists its storages",
+            hint=(
+                "pvesm status on the node lists its storages; to see one that is there, the token needs "
+                f"Datastore.Audit on /storage/{storage}"
+            ),
         )
 
     def volumes(self, storage: str, content: str) -> dict[str, dict[str, Any]]:
