@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -30,6 +31,8 @@ from localai_deploy.sandbox.settings import (
 from localai_deploy.sandbox.sweeping import remains, sweep
 from localai_deploy.sandbox.telling import hear
 from localai_deploy.sandbox_record import (
+    LOCK_NAME,
+    NODE,
     SandboxRecord,
     make_private,
     read_record,
@@ -48,7 +51,7 @@ class Look:
 
     :param state: ``running``, ``unwell`` (its process is there but its API is silent), ``remains`` (its
         process is gone but not all else) or ``absent``.
-    :param vms: entries of ``GET /cluster/resources``, of a running one.
+    :param vms: entries of ``GET /nodes/NODE/qemu``, of a running one.
     :param trouble: what is wrong or left, in words.
     """
 
@@ -74,7 +77,7 @@ def look(places: Places) -> Look:
     if record is None:
         return Look("unwell", places, settings, trouble=("it has no connection record",))
     try:
-        vms = tuple(ask(record.connection, "/cluster/resources?type=vm"))
+        vms = tuple(ask(record.connection, f"/nodes/{NODE}/qemu"))
     except Unanswered as error:
         return Look("unwell", places, settings, record, trouble=(str(error),))
     return Look("running", places, settings, record, vms)
@@ -87,26 +90,30 @@ def start(places: Places, given: Mapping[str, Any], say: Say) -> tuple[Look, boo
     :raises LocalaiError: ``sandbox-other-settings``, ``sandbox-needs-root``, ``sandbox-packages-missing``,
         ``sandbox-start-failed``, ``sandbox-directory-unusable`` and what its process fails with.
     """
-    make_private(places.runtime)
-    with _turn(places.runtime):
-        found = look(places)
-        if found.state == "running":
-            _check_same(found, given)
-            return found, False
-        wanted = replace(default_settings(), **given)
-        check_prerequisites(wanted.body)
-        if found.state != "absent":
+    while True:
+        with _turn(places.runtime):
+            found = look(places)
+            if found.state == "running":
+                _check_same(found, given)
+                return found, False
+            wanted = replace(default_settings(), **given)
+            check_prerequisites(wanted.body)
+            if found.state == "absent":
+                return _started(places, wanted, say), True
             say("taking away what an earlier sandbox left")
             _take_away(places)
-        try:
-            _launch(places, wanted, say)
-            started = look(places)
-            if started.state != "running":
-                raise _no_start("; ".join(started.trouble))
-        except BaseException:
-            _take_away(places)
-            raise
-    return started, True
+
+
+def _started(places: Places, wanted: Settings, say: Say) -> Look:
+    try:
+        _launch(places, wanted, say)
+        started = look(places)
+        if started.state != "running":
+            raise _no_start("; ".join(started.trouble))
+    except BaseException:
+        _take_away(places)
+        raise
+    return started
 
 
 def _check_same(found: Look, given: Mapping[str, Any]) -> None:
@@ -253,14 +260,30 @@ def _take_away(places: Places) -> None:
     _end_process(places.runtime)
     sweep(places.token, places.data)
     remove_private_files(places)
+    (places.runtime / LOCK_NAME).unlink(missing_ok=True)
+    for directory in (places.runtime, places.data.parent):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 def _end_process(runtime: Path) -> None:
-    deadline = time.monotonic() + _STOP_TIMEOUT_S
-    asked = False
+    """Ask the sandbox's process to end, and kill it when it does not; returns when it has gone."""
     while (pid := running_pid(runtime)) is not None:
-        if pid and (not asked or time.monotonic() > deadline):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL if asked else signal.SIGTERM)
-            asked = True
-        time.sleep(_POLL_S)
+        try:
+            process = os.pidfd_open(pid)
+        except (ProcessLookupError, OSError):
+            time.sleep(_POLL_S)
+            continue
+        try:
+            if running_pid(runtime) == pid:
+                _end(process)
+        finally:
+            os.close(process)
+
+
+def _end(process: int) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, number)
+        if select.select([process], [], [], _STOP_TIMEOUT_S)[0]:
+            return

@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from localai_deploy.domain.pve.credentials import NodeConnection, parse_fingerprint, parse_token
 from localai_deploy.errors import ExitCode, LocalaiError
@@ -57,14 +58,9 @@ def main() -> int:
     resets: queue.SimpleQueue[None] = queue.SimpleQueue()
     _on_signals(resets)
     try:
-        with _held(places.runtime), _clean_end() as stack:
-            running = _open(places, settings, stack, telling)
-            telling.ready()
-            while True:
-                resets.get()
-                running.reset()
+        with _held(places.runtime):
+            _serve(places, settings, telling, resets)
     except (_Ended, BrokenPipeError):
-        remove_private_files(places)
         return int(ExitCode.DONE)
     except LocalaiError as error:
         telling.failed(error)
@@ -73,6 +69,20 @@ def main() -> int:
         traceback.print_exc()
         telling.failed(_unexpected(error))
         return int(ExitCode.FAILED)
+
+
+def _serve(places: Places, settings: Settings, telling: Telling, resets: queue.SimpleQueue[None]) -> NoReturn:
+    """Be the sandbox until somebody ends it; raises _Ended then, and BrokenPipeError when nobody listens."""
+    try:
+        with _clean_end() as stack:
+            running = _open(places, settings, stack, telling)
+            telling.ready()
+            while True:
+                resets.get()
+                running.reset()
+    except (_Ended, BrokenPipeError):
+        remove_private_files(places)
+        raise
 
 
 def _unexpected(error: Exception) -> LocalaiError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import ipaddress
 import json
@@ -14,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from localai_deploy.errors import InputError
-from localai_deploy.sandbox_record import LOCK_NAME, remove_record, runtime_directory, write_private
+from localai_deploy.sandbox_record import remove_record, runtime_directory, write_private
 
 _SETTINGS_NAME = "settings.json"
 
@@ -117,16 +116,12 @@ def read_settings(places: Places) -> Settings | None:
 
 
 def remove_private_files(places: Places) -> None:
-    """Remove the record, the settings and all else in the runtime directory; fine when nothing is there."""
+    """Remove the record, the settings and the like; fine when nothing is there. The lock stays."""
     remove_record(places.runtime)
-    names = (_SETTINGS_NAME, LOCK_NAME)
-    for path in (*(places.runtime / name for name in names), places.log, places.generation):
+    for path in (places.runtime / _SETTINGS_NAME, places.log, places.generation):
         path.unlink(missing_ok=True)
     for partial in places.runtime.glob(".*.partial"):
         partial.unlink(missing_ok=True)
-    for directory in (places.runtime, places.data.parent):
-        with contextlib.suppress(OSError):
-            directory.rmdir()
 
 
 def _read(runtime: Path) -> dict[str, Any]:
