@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from localai_deploy.domain.connection import Connection, check_host_name, parse_destination
+from localai_deploy.domain.pve.wish import VmWish
 from localai_deploy.domain.settings import (
-    BY_NAME,
     PREFIX,
+    SETTINGS,
     Sourced,
     resolve_settings,
     suggestion,
 )
 from localai_deploy.domain.spec import HostSpec, host_spec
+from localai_deploy.domain.vm_settings import NODE_SETTINGS
 from localai_deploy.errors import InputError
+from localai_deploy.inventory_nodes import NODES_GROUP, Nodes, vm_wish
 from localai_deploy.inventory_sources import find_broken_file, find_source
 
 INFERENCE_GROUP = "inference"
+_KNOWN = frozenset({setting.name for setting in (*SETTINGS, *NODE_SETTINGS)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,13 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class InventoryHost:
-    """One host as inventory and flags describe it."""
+    """One host as inventory and flags describe it; ``vm`` when it is a VM that is made on a node."""
 
     name: str
     connection: Connection
     settings: Mapping[str, Sourced]
     secrets: Secrets = Secrets()
+    vm: VmWish | None = None
 
     def spec(self) -> HostSpec:
         """The typed spec; InputError ``model-missing`` without a model."""
@@ -55,10 +60,12 @@ class Overrides:
 
     :param settings: values of settings, as given.
     :param become_password: asked for on the terminal.
+    :param insecure: verify no certificate of a Proxmox node.
     """
 
     settings: Mapping[str, Sourced] = field(default_factory=dict)
     become_password: str = field(default="", repr=False)
+    insecure: bool = False
 
 
 def load_hosts(
@@ -73,8 +80,30 @@ def load_hosts(
         ``variable-unknown``, ``setting-invalid``, ``inventory-unreadable``.
     """
     if inventory is None:
-        return [_ad_hoc(name, overrides) for name in _required(names)]
-    return _from_inventory(names, inventory, overrides, vault_password_file)
+        nodes = Nodes(insecure=overrides.insecure)
+        return [_ad_hoc(name, overrides, nodes) for name in _required(names)]
+    answer = _read(names, inventory, vault_password_file)
+    nodes = Nodes(_variables(answer["nodes"], inventory), overrides.insecure)
+    if _wants_vms(names, overrides, answer):
+        return [_ad_hoc(name, overrides, nodes) for name in _required(names)]
+    _refuse_strangers(names, answer["known"], inventory)
+    return _from_inventory(names, inventory, overrides, answer["hosts"], nodes)
+
+
+def load_nodes(inventory: Path | None, vault_password_file: Path | None = None, *, insecure: bool) -> Nodes:
+    """The nodes of group ``proxmox_nodes``; none without an inventory.
+
+    :raises InputError: as :func:`load_hosts`.
+    """
+    if inventory is None:
+        return Nodes(insecure=insecure)
+    answer = _read(None, inventory, vault_password_file)
+    return Nodes(_variables(answer["nodes"], inventory), insecure)
+
+
+def _wants_vms(names: Sequence[str], overrides: Overrides, answer: Mapping[str, Any]) -> bool:
+    """A node was named on the command line, and names that no inventory knows: VMs made ad hoc."""
+    return "localai_node" in overrides.settings and not set(names) & set(answer["known"])
 
 
 def _required(names: Sequence[str]) -> list[str]:
@@ -87,9 +116,11 @@ def _required(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _ad_hoc(name: str, overrides: Overrides) -> InventoryHost:
+def _ad_hoc(name: str, overrides: Overrides, nodes: Nodes) -> InventoryHost:
+    if "localai_node" in overrides.settings:
+        return _host(name, Connection(kind="ssh"), {}, overrides, Secrets(), nodes)
     connection = parse_destination(name)
-    return _host(connection.destination, connection, {}, overrides, Secrets())
+    return _host(connection.destination, connection, {}, overrides, Secrets(), nodes)
 
 
 def _host(
@@ -98,6 +129,7 @@ def _host(
     variables: Mapping[str, Sourced],
     overrides: Overrides,
     secrets: Secrets,
+    nodes: Nodes,
 ) -> InventoryHost:
     settings = resolve_settings([overrides.settings, variables])
     password = overrides.become_password or secrets.become_password
@@ -106,29 +138,49 @@ def _host(
         host_key=settings["localai_host_key"].value,
         become_password_needed=bool(password),
     )
+    vm = vm_wish(name, settings, nodes) if settings["localai_node"].value else None
+    if vm is not None:
+        connection = replace(connection, kind="vm", destination=name, user=vm.spec.user)
     token = os.environ.get("HF_TOKEN", "")
-    return InventoryHost(name, connection, settings, Secrets(password, token))
+    return InventoryHost(name, connection, settings, Secrets(password, token), vm)
 
 
 def _from_inventory(
-    names: Sequence[str], inventory: Path, overrides: Overrides, vault_password_file: Path | None
+    names: Sequence[str],
+    inventory: Path,
+    overrides: Overrides,
+    entries: Sequence[Mapping[str, Any]],
+    nodes: Nodes,
 ) -> list[InventoryHost]:
+    if not entries:
+        raise InputError(
+            "host-missing", f"{inventory} has no host that matches {', '.join(names) or 'anything'}"
+        )
+    variables = _variables(entries, inventory)
     found = []
-    for entry in _read(names, inventory, vault_password_file):
-        name, raw = str(entry["name"]), entry["variables"]
-        check_host_name(name)
-        variables = {
-            key: Sourced(value, find_source(inventory, name, entry["groups"], key))
-            for key, value in raw.items()
-            if key.startswith(PREFIX)
-        }
-        _refuse_unknown(variables)
-        connection, secrets = _connection(name, raw)
-        found.append(_host(name, connection, variables, overrides, secrets))
+    for entry in entries:
+        name = str(entry["name"])
+        connection, secrets = _connection(name, entry["variables"])
+        found.append(_host(name, connection, variables[name], overrides, secrets, nodes))
     return found
 
 
-def _read(names: Sequence[str], inventory: Path, vault_password_file: Path | None) -> list[Mapping[str, Any]]:
+def _variables(entries: Sequence[Mapping[str, Any]], inventory: Path) -> dict[str, dict[str, Sourced]]:
+    """Our variables of each host with their sources; an unknown one is refused."""
+    found = {}
+    for entry in entries:
+        name = str(entry["name"])
+        check_host_name(name)
+        found[name] = {
+            key: Sourced(value, find_source(inventory, name, entry["groups"], key))
+            for key, value in entry["variables"].items()
+            if key.startswith(PREFIX)
+        }
+        _refuse_unknown(found[name])
+    return found
+
+
+def _read(names: Sequence[str] | None, inventory: Path, vault_password_file: Path | None) -> dict[str, Any]:
     """Ansible's own reader, in a process of its own: its settings and secrets are global to a process.
 
     A file that cannot be read is an error; Ansible itself would go on without its hosts.
@@ -137,8 +189,10 @@ def _read(names: Sequence[str], inventory: Path, vault_password_file: Path | Non
         raise InputError("inventory-unreadable", f"inventory {inventory} does not exist")
     question = {
         "inventory": str(inventory),
-        "patterns": list(names),
+        "patterns": list(names or ()),
+        "wants_hosts": names is not None,
         "default_group": INFERENCE_GROUP,
+        "nodes_group": NODES_GROUP,
         "vault_password_file": str(vault_password_file or ""),
     }
     done = subprocess.run(
@@ -157,12 +211,7 @@ def _read(names: Sequence[str], inventory: Path, vault_password_file: Path | Non
         place = find_broken_file(inventory)
         why = f"{place}: {answer['error']}" if place else str(answer["error"])
         raise InputError("inventory-unreadable", f"inventory {inventory} cannot be read", why=why)
-    _refuse_strangers(names, answer["known"], inventory)
-    if not answer["hosts"]:
-        raise InputError(
-            "host-missing", f"{inventory} has no host that matches {', '.join(names) or 'anything'}"
-        )
-    return list(answer["hosts"])
+    return dict(answer)
 
 
 def _refuse_strangers(names: Sequence[str], known: Sequence[str], inventory: Path) -> None:
@@ -179,11 +228,11 @@ def _refuse_strangers(names: Sequence[str], known: Sequence[str], inventory: Pat
 
 def _refuse_unknown(variables: Mapping[str, Sourced]) -> None:
     for name, sourced in variables.items():
-        if name not in BY_NAME:
+        if name not in _KNOWN:
             raise InputError(
                 "variable-unknown",
                 f"{sourced.source}: {name} is not a variable of localai-deploy",
-                why=suggestion(name),
+                why=suggestion(name, _KNOWN),
                 hint="localai-deploy config show lists all variables",
             )
 

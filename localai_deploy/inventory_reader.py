@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from ansible.inventory.host import Host
     from ansible.parsing.dataloader import DataLoader
     from ansible.template import Templar
 
@@ -45,17 +46,19 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
     manager = InventoryManager(loader=loader, sources=[question["inventory"]])
     variables = VariableManager(loader=loader, inventory=manager)
     default = question["default_group"] if question["default_group"] in manager.groups else "all"
-    hosts = manager.get_hosts(question["patterns"] or [default])
+    hosts = manager.get_hosts(question["patterns"] or [default]) if question["wants_hosts"] else []
+    nodes = manager.groups.get(question["nodes_group"])
+
+    def described(host: Host) -> dict[str, Any]:
+        found = variables.get_vars(host=host, include_hostvars=False)
+        groups = sorted(host.get_groups(), key=lambda group: -group.depth)
+        plain = _plain(_rendered(loader, found))
+        return {"name": host.name, "groups": [group.name for group in groups], "variables": plain}
+
     return {
         "known": [*manager.hosts, *manager.groups],
-        "hosts": [
-            {
-                "name": host.name,
-                "groups": [group.name for group in sorted(host.get_groups(), key=lambda g: -g.depth)],
-                "variables": _plain(_rendered(loader, variables.get_vars(host=host, include_hostvars=False))),
-            }
-            for host in hosts
-        ],
+        "hosts": [described(host) for host in hosts],
+        "nodes": [described(host) for host in (nodes.get_hosts() if nodes else [])],
     }
 
 

@@ -14,6 +14,7 @@ from localai_deploy.cli.options import deployment_options, host_options, hosts_f
 from localai_deploy.cli.output import HOST_VARIABLES, load_schema, print_json, schema_names
 from localai_deploy.cli.terminal import hanging, show, width_of
 from localai_deploy.domain.settings import BY_NAME, suggestion
+from localai_deploy.domain.vm_settings import VM_SETTINGS
 from localai_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from localai_deploy.inventory import InventoryHost
 
 _INDENT = " " * 32
+_OF_VMS = frozenset(setting.name for setting in VM_SETTINGS)
 
 
 @click.group(epilog="Example: localai-deploy config show -i inventories/home nas")
@@ -59,6 +61,7 @@ def _host_data(host: InventoryHost) -> dict[str, Any]:
         "settings": {
             name: {"value": _plain(sourced.value), "source": sourced.source}
             for name, sourced in host.settings.items()
+            if host.vm is not None or name not in _OF_VMS
         },
     }
 

@@ -21,8 +21,7 @@ from localai_deploy.domain.units import format_bytes
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.workflow import deploy as workflow
-from localai_deploy.workflow.deploy import Removal
-from localai_deploy.workflow.holding import hold
+from localai_deploy.workflow.removal import Removal, plan_removal, remove
 from localai_deploy.workflow.together import Answer, ask_each
 
 
@@ -59,16 +58,17 @@ def _look(wanted: Sequence[InventoryHost], stack: ExitStack, *, purge: bool) -> 
     targets = workflow.open_targets(wanted, stack)
 
     def plan(host: InventoryHost) -> Removal:
-        say(f"{host.name}: looking at the host")
-        hold(targets[host.name], stack, say)
-        return workflow.plan_removal(host, targets[host.name], purge=purge)
+        return plan_removal(host, targets[host.name], say, stack, purge=purge)
 
     return ask_each(wanted, plan)
 
 
 def _remove(removals: Sequence[Removal], *, verbose: bool) -> dict[str, LocalaiError]:
     with RunProgress(verbose=verbose) as progress:
-        outcomes = workflow.remove(removals, progress)
+        outcomes = remove(removals, progress)
+    for outcome in outcomes.values():
+        for text in outcome.notes:
+            note(click.style(f"! left over: {text}", fg="yellow"))
     return {name: outcome.error for name, outcome in outcomes.items() if outcome.error}
 
 
@@ -89,7 +89,11 @@ def _print_text(answers: Sequence[Answer[Removal]], errors: Mapping[str, Localai
 
 
 def _outcome(removal: Removal) -> str:
+    if not removal.plan.steps:
+        return "nothing of ours was there"
+    if removal.facts is None:
+        return "; ".join(["gone, with its disks", *removal.kept])
     kept = [] if removal.purge else list(removal.facts.models)
     size = format_bytes(sum(model.size_bytes or model.partial_bytes for model in kept))
     stays = f"; {len(kept)} model file(s) stay in {paths.MODEL_STORE_DIR} ({size}), --purge deletes them"
-    return ("gone" if removal.plan.steps else "nothing of ours was there") + (stays if kept else "")
+    return "gone" + (stays if kept else "")

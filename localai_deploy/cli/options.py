@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from localai_deploy.cli.terminal import note
 from localai_deploy.domain.settings import BY_NAME, Sourced
 from localai_deploy.errors import ExitCode, InputError, LocalaiError
 
 if TYPE_CHECKING:
+    from localai_deploy.domain.pve.credentials import NodeConnection
     from localai_deploy.inventory import InventoryHost
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_DEFAULT_VM = "localai"
 _FLAG_SETTINGS = {
     "model": "localai_models",
     "runtime": "localai_runtime",
@@ -27,6 +30,19 @@ _FLAG_SETTINGS = {
     "port": "localai_port",
     "accept_host_key": "localai_host_key",
     "trust_first_download": "localai_trust_first_download",
+    "node": "localai_node",
+    "cores": "localai_cores",
+    "memory": "localai_memory_mib",
+    "disk": "localai_disk_gib",
+    "image": "localai_image",
+    "vm_storage": "localai_vm_storage",
+    "image_storage": "localai_image_storage",
+    "seed_storage": "localai_seed_storage",
+    "bridge": "localai_bridge",
+    "vlan": "localai_vlan",
+    "address": "localai_address",
+    "gateway": "localai_gateway",
+    "ssh_key": "localai_ssh_key",
 }
 """Parameter of a command → the setting it overrides."""
 
@@ -59,6 +75,13 @@ def host_options(command: Command) -> Command:
             envvar="ANSIBLE_VAULT_PASSWORD_FILE",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
             help="Password of the inventory's vaulted values.",
+        ),
+        click.option("--insecure", is_flag=True, help="Do NOT verify the TLS certificate of a Proxmox node."),
+        click.option(
+            "--node",
+            metavar="N",
+            help="HOST is a VM on this Proxmox node: an entry of the inventory's proxmox_nodes, `sandbox`, "
+            "or the one at PROXMOX_HOST.",
         ),
         click.option(
             "-i",
@@ -93,10 +116,33 @@ def deployment_options(command: Command) -> Command:
     return command
 
 
+def vm_options(command: Command) -> Command:
+    """How a VM is made; each flag wins over the inventory."""
+    for option in (
+        _setting("--ssh-key", metavar="PATH"),
+        _setting("--gateway", metavar="ADDRESS"),
+        _setting("--address", metavar="ADDRESS/PREFIX"),
+        _setting("--vlan", type=int, metavar="TAG"),
+        _setting("--bridge", metavar="NAME"),
+        _setting("--seed-storage", metavar="NAME"),
+        _setting("--image-storage", metavar="NAME"),
+        _setting("--vm-storage", metavar="NAME"),
+        _setting("--image", metavar="NAME|URL"),
+        _setting("--disk", type=int, metavar="GIB"),
+        _setting("--memory", type=int, metavar="MIB"),
+        _setting("--cores", type=int),
+        click.option(
+            "--name", metavar="NAME", help="With --node: the VM's name, as HOST.  [default: localai]"
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def _setting(flag: str, **attributes: Any) -> Callable[[Command], Command]:  # noqa: ANN401
     """A flag that sets one host variable: the variable's own meaning and default are its help."""
     setting = BY_NAME[_FLAG_SETTINGS[flag.removeprefix("--").replace("-", "_")]]
-    default = "" if setting.default is False else f" [default: {setting.default}]"
+    default = f" [default: {setting.default}]" if setting.default not in {"", False} else ""
     meaning = setting.meaning[0].upper() + setting.meaning[1:]
     return click.option(flag, help=f"{meaning}.{default}", **attributes)
 
@@ -116,8 +162,50 @@ def hosts_from(names: tuple[str, ...], options: Mapping[str, Any]) -> list[Inven
     from localai_deploy.inventory import Overrides, load_hosts
 
     password = _ask_password() if options.get("ask_become_pass") else ""
-    overrides = Overrides(_flag_settings(options), password)
-    return load_hosts(names, options.get("inventory"), overrides, options.get("vault_password_file"))
+    overrides = Overrides(_flag_settings(options), password, insecure=bool(options.get("insecure")))
+    names = _vm_names(names, options)
+    hosts = load_hosts(names, options.get("inventory"), overrides, options.get("vault_password_file"))
+    _warn_of_insecure(hosts)
+    return hosts
+
+
+def existing_hosts_from(names: tuple[str, ...], options: Mapping[str, Any]) -> list[InventoryHost]:
+    """The same for commands about what is there: a node alone stands for all VMs of ours on it."""
+    if names or not options.get("node"):
+        return hosts_from(names, options)
+    from localai_deploy.workflow.owned import owned_names
+
+    found = owned_names(_node_connection(options))
+    return hosts_from(tuple(found), options) if found else []
+
+
+def _node_connection(options: Mapping[str, Any]) -> NodeConnection:
+    from localai_deploy.inventory import load_nodes
+
+    nodes = load_nodes(
+        options.get("inventory"), options.get("vault_password_file"), insecure=bool(options.get("insecure"))
+    )
+    return nodes.connection(options["node"])
+
+
+def _vm_names(names: tuple[str, ...], options: Mapping[str, Any]) -> tuple[str, ...]:
+    """``--name`` names the one VM that ``up`` makes; without any name it is called after us."""
+    if "name" not in options:
+        return names
+    if options["name"] and not options["node"]:
+        raise InputError(
+            "usage", "--name is for VMs: it needs --node", hint="name the node, or leave it away"
+        )
+    if options["name"]:
+        return (*names, options["name"])
+    return names or (_DEFAULT_VM,) if options["node"] and not options.get("inventory") else names
+
+
+def _warn_of_insecure(hosts: Sequence[InventoryHost]) -> None:
+    nodes = {host.vm.node.host for host in hosts if host.vm and host.vm.node.insecure}
+    for node in sorted(nodes):
+        text = f"! the TLS certificate of {node} is NOT verified: anybody in between can read the token"
+        note(click.style(text, fg="red", bold=True))
 
 
 def host_from(name: str, options: Mapping[str, Any]) -> InventoryHost:

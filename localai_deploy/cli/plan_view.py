@@ -14,16 +14,18 @@ from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.plan_text import plan_lines
 from localai_deploy.cli.progress import say
 from localai_deploy.cli.terminal import note, show, width_of
-from localai_deploy.domain.observations import Observation, observe_step
+from localai_deploy.domain.observations import Observation
+from localai_deploy.domain.plan import VM_STEPS
 from localai_deploy.domain.remains import observe_remains
 from localai_deploy.domain.spec import Choices
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow.apply import journal_of
-from localai_deploy.workflow.deploy import Looked, Removal
+from localai_deploy.workflow.deploy import Looked
 from localai_deploy.workflow.journal import UnfinishedStep
 from localai_deploy.workflow.observe import PlannedHost
+from localai_deploy.workflow.removal import Removal
 
 
 def run_plan(hosts: Sequence[InventoryHost], options: Mapping[str, Any]) -> int:
@@ -92,15 +94,16 @@ def notice_unfinished(planned: Sequence[PlannedHost]) -> None:
     """Say what became of a step that an earlier run left unfinished, as the host shows it."""
     for one in planned:
         step = journal_of(one.host.name).unfinished()
-        if step and one.deployment:
-            _notice(one.host.name, step, observe_step(step.kind, one.deployment, one.facts))
+        seen = one.observed(step.kind) if step else None
+        if step and seen:
+            _notice(one.host.name, step, seen)
 
 
 def notice_unfinished_removal(removals: Sequence[Removal]) -> None:
     """The same before ``down``."""
     for one in removals:
         step = journal_of(one.host.name).unfinished()
-        if step:
+        if step and one.facts and step.kind not in VM_STEPS:
             _notice(one.host.name, step, observe_remains(step.kind, one.facts))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from localai_deploy.cli.options import deployment_options, host_options, hosts_from
+from localai_deploy.cli.options import deployment_options, host_options, hosts_from, vm_options
 from localai_deploy.cli.output import print_json
 from localai_deploy.cli.plan_view import obstacle
 from localai_deploy.cli.progress import say
@@ -27,6 +27,7 @@ from localai_deploy.workflow import deploy as workflow
     "-d", "--directory", required=True, type=click.Path(path_type=Path), help="Where the project goes."
 )
 @deployment_options
+@vm_options
 @host_options
 def render(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
     """Write inventory, playbooks and roles for HOST; plain `ansible-playbook` runs them.

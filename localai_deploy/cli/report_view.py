@@ -18,6 +18,7 @@ from localai_deploy.domain.deployment import Deployment
 from localai_deploy.domain.units import format_bytes
 from localai_deploy.errors import ExitCode
 from localai_deploy.verifier.report import Outcome, Report
+from localai_deploy.workflow.apply import HostOutcome
 from localai_deploy.workflow.deploy import DeployResult, Looked
 from localai_deploy.workflow.observe import PlannedHost
 
@@ -41,7 +42,10 @@ def exit_code(looked: Sequence[Looked], result: DeployResult) -> int:
         return int(stopped.exit_code if stopped else ExitCode.FAILED)
     if result.report is not None and not result.report.passed:
         return int(ExitCode.VERIFICATION_FAILED)
-    failed = any(outcome.error for outcome in result.outcomes.values())
+    errors = [outcome.error for outcome in result.outcomes.values() if outcome.error]
+    if errors and len(errors) == len(looked) and all(e.exit_code is ExitCode.HELD for e in errors):
+        return int(ExitCode.HELD)
+    failed = bool(errors)
     return int(ExitCode.PARTIAL if failed or len(result.outcomes) < len(looked) else ExitCode.DONE)
 
 
@@ -71,11 +75,13 @@ def _host_data(one: Looked, result: DeployResult) -> dict[str, Any]:
         plan = plan_data(one)
         return {key: plan[key] for key in ("host", "error", "blockers") if key in plan}
     data: dict[str, Any] = {"host": one.host.name, "changed_tasks": outcome.changed}
+    data |= {"left_over": list(outcome.notes)} if outcome.notes else {}
     if outcome.error:
         return data | {"error": error_data(outcome.error)}
-    if one.planned and one.planned.deployment:
-        served = one.planned.deployment.models[0]
-        data |= endpoint_data(one.planned.deployment, one.host.connection)
+    planned = result.planned.get(one.host.name, one.planned)
+    if planned and planned.deployment:
+        served = planned.deployment.models[0]
+        data |= endpoint_data(planned.deployment, planned.target.connection)
         data["model"] = {"file_name": served.file_name, "sha256": served.sha256}
     if result.report:
         data["verification"] = verification_data(result.report, one.host.name)
@@ -101,15 +107,24 @@ def _host_lines(one: Looked, result: DeployResult, width: int) -> Iterator[str]:
         yield from error_lines(error, width)
     elif outcome is None:
         yield f"{name}: blocked, nothing was changed (see the plan)"
-    elif one.planned and one.planned.deployment and result.report:
-        yield from verdict(result.report, name, f"; changed={outcome.changed}")
-        yield from _service_lines(one.planned, one.planned.deployment)
-        yield from _answer_lines(_completion(result.report, name), width)
+    else:
+        yield from _deployed_lines(result.planned.get(name, one.planned), outcome, result.report, width)
+    for text in outcome.notes if outcome else ():
+        yield from hanging(text, first="  left over ", rest=" " * 12, width=width)
+
+
+def _deployed_lines(
+    planned: PlannedHost | None, outcome: HostOutcome, report: Report | None, width: int
+) -> Iterator[str]:
+    if planned and planned.deployment and report:
+        yield from verdict(report, planned.host.name, f"; changed={outcome.changed}")
+        yield from _service_lines(planned, planned.deployment)
+        yield from _answer_lines(_completion(report, planned.host.name), width)
 
 
 def _service_lines(planned: PlannedHost, deployment: Deployment) -> Iterator[str]:
     yield f"  endpoint  {deployment.endpoint}/v1 (on the host itself)"
-    tunnel = tunnel_command(deployment, planned.host.connection)
+    tunnel = tunnel_command(deployment, planned.target.connection)
     if tunnel:
         yield f"  from here {tunnel}"
     yield f"  key       sudo cat {paths.API_KEY_FILE} (on the host)"

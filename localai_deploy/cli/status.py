@@ -10,15 +10,16 @@ from typing import Any
 import click
 
 from localai_deploy.cli.failure import error_lines
-from localai_deploy.cli.options import host_options, hosts_from
+from localai_deploy.cli.options import existing_hosts_from, host_options
 from localai_deploy.cli.output import error_data, print_json
-from localai_deploy.cli.terminal import show, width_of
+from localai_deploy.cli.terminal import note, show, width_of
 from localai_deploy.domain.facts import HostFacts, ModelFact
+from localai_deploy.domain.pve.facts import VmFacts
 from localai_deploy.domain.units import format_bytes
 from localai_deploy.errors import ExitCode
 from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow.apply import journal_of
-from localai_deploy.workflow.observe import record_of
+from localai_deploy.workflow.observe import Seen, look_at_state, record_of
 from localai_deploy.workflow.together import Answer, ask_each
 
 _STATE_COLOR = {"running": "green", "absent": None, "stopped": "red", "incomplete": "yellow"}
@@ -29,11 +30,13 @@ _STATE_COLOR = {"running": "green", "absent": None, "stopped": "red", "incomplet
 @host_options
 def status(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     """Look at HOST; nothing is changed. Exit 1 when a deployment is there but not as it should be."""
-    wanted = hosts_from(hosts, options)
+    wanted = existing_hosts_from(hosts, options)
     with ExitStack() as stack:
         targets = workflow.open_targets(wanted, stack)
-        answers = ask_each(wanted, lambda host: targets[host.name].observe())
+        answers = ask_each(wanted, lambda host: look_at_state(host, targets[host.name]))
     found = [_host_data(one) for one in answers]
+    if not wanted:
+        note(f"no VM of ours is on node {options['node']}")
     if options["output"] == "json":
         print_json("status", hosts=found)
     else:
@@ -43,9 +46,9 @@ def status(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     return _exit_code(answers, found)
 
 
-def _exit_code(answers: list[Answer[HostFacts]], found: list[dict[str, Any]]) -> int:
+def _exit_code(answers: list[Answer[Seen]], found: list[dict[str, Any]]) -> int:
     errors = [one.error for one in answers if one.error]
-    if len(errors) == len(answers):
+    if errors and len(errors) == len(answers):
         return int(errors[0].exit_code)
     if errors:
         return int(ExitCode.PARTIAL)
@@ -53,13 +56,33 @@ def _exit_code(answers: list[Answer[HostFacts]], found: list[dict[str, Any]]) ->
 
 
 def _is_well(one: dict[str, Any]) -> bool:
-    return one["state"] == "absent" or (one["state"] == "running" and one["deployment"] is not None)
+    return one["state"] == "absent" or (one["state"] == "running" and one.get("deployment") is not None)
 
 
-def _host_data(answer: Answer[HostFacts]) -> dict[str, Any]:
-    name, facts = answer.host.name, answer.value
-    if facts is None:
+def _host_data(answer: Answer[Seen]) -> dict[str, Any]:
+    name, seen = answer.host.name, answer.value
+    if seen is None:
         return {"host": name, "error": error_data(answer.error) if answer.error else None}
+    machine = {"vm": _vm_data(seen.vm)} if seen.vm or answer.host.vm else {}
+    if seen.facts is None:
+        return {"host": name, "state": "stopped" if seen.vm else "absent", **machine}
+    return _deployed_data(name, seen.facts) | machine
+
+
+def _vm_data(vm: VmFacts | None) -> dict[str, Any] | None:
+    if vm is None:
+        return None
+    return {
+        "node": vm.node,
+        "vmid": vm.vmid,
+        "status": vm.status,
+        "address": vm.address,
+        "disk_bytes": sum(vm.disks.values()),
+        "seed": vm.seed,
+    }
+
+
+def _deployed_data(name: str, facts: HostFacts) -> dict[str, Any]:
     unfinished = journal_of(name).unfinished()
     return {
         "host": name,
@@ -99,7 +122,22 @@ def _state(facts: HostFacts) -> str:
 
 def _lines(one: dict[str, Any]) -> Iterator[str]:
     state = click.style(one["state"], fg=_STATE_COLOR[one["state"]])
-    yield f"{click.style(one['host'], bold=True)}: {state}  ({one['system']})"
+    system = f"  ({one['system']})" if "system" in one else ""
+    yield f"{click.style(one['host'], bold=True)}: {state}{system}"
+    if one.get("vm"):
+        yield f"  vm        {_vm_text(one['vm'])}"
+    if "unit" in one:
+        yield from _deployed_lines(one)
+
+
+def _vm_text(vm: dict[str, Any]) -> str:
+    at = f" at {vm['address']}" if vm["address"] else ""
+    disks = format_bytes(vm["disk_bytes"])
+    seed = f"; the first boot's {vm['seed']} is still attached" if vm["seed"] else ""
+    return f"{vm['vmid']} on {vm['node']}, {vm['status']}{at}, disks of {disks}{seed}"
+
+
+def _deployed_lines(one: dict[str, Any]) -> Iterator[str]:
     unit, record = one["unit"], one["deployment"]
     if one["state"] != "absent":
         yield f"  unit      {unit['active_state']} ({unit['sub_state']}), {unit['restarts']} restarts"

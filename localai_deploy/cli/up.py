@@ -15,6 +15,7 @@ from localai_deploy.cli.options import (
     hosts_from,
     require_consent,
     verbose_option,
+    vm_options,
     yes_option,
 )
 from localai_deploy.cli.plan_view import notice_unfinished, print_plans, run_plan
@@ -24,6 +25,7 @@ from localai_deploy.cli.terminal import width_of
 from localai_deploy.domain.spec import Choices
 from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow.observe import PlannedHost
+from localai_deploy.workflow.provision import Rest
 
 
 @click.command(
@@ -31,6 +33,7 @@ from localai_deploy.workflow.observe import PlannedHost
 )
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @deployment_options
+@vm_options
 @host_options
 @yes_option
 @click.option("--dry-run", is_flag=True, help="Stop after the plan, as `plan` does.")
@@ -48,15 +51,16 @@ def up(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
         notice_unfinished(ready)
         if any(one.plan.changes_host for one in ready):
             require_consent("Apply this plan?", yes=options["yes"])
-        result = _deploy(ready, verbose=options["verbose"])
+        rest = Rest(Choices(update=options["update"]), say, stack)
+        result = _deploy(ready, rest, verbose=options["verbose"])
     return print_report(looked, result, as_json=options["output"] == "json")
 
 
-def _deploy(ready: list[PlannedHost], *, verbose: bool) -> workflow.DeployResult:
+def _deploy(ready: list[PlannedHost], rest: Rest, *, verbose: bool) -> workflow.DeployResult:
     if not ready:
         return workflow.DeployResult({}, None)
     lines = CheckLines([one.host.name for one in ready], width_of(sys.stderr))
     with RunProgress(verbose=verbose) as progress:
         return workflow.deploy(
-            ready, progress, lambda check: progress.keep(lines.of(check)), progress.check_progress
+            ready, progress, rest, lambda check: progress.keep(lines.of(check)), progress.check_progress
         )

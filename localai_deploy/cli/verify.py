@@ -12,10 +12,10 @@ import click
 
 from localai_deploy.cli.check_view import CheckLines, verdict
 from localai_deploy.cli.failure import error_lines
-from localai_deploy.cli.options import host_options, hosts_from
+from localai_deploy.cli.options import existing_hosts_from, host_options
 from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.progress import RunProgress, say
-from localai_deploy.cli.terminal import show, width_of
+from localai_deploy.cli.terminal import note, show, width_of
 from localai_deploy.errors import ExitCode
 from localai_deploy.verifier.report import CheckResult, Report
 from localai_deploy.workflow import deploy as workflow
@@ -32,7 +32,9 @@ from localai_deploy.workflow.together import Answer
 )
 def verify(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     """Check HOST against its deployment record (and the inventory, if given): exit 4 on a failure."""
-    wanted = hosts_from(hosts, options)
+    wanted = existing_hosts_from(hosts, options)
+    if not wanted:
+        note(f"no VM of ours is on node {options['node']}")
     as_json, junit = options["output"] == "json", options["junit"]
     if junit:
         junit.open("a").close()
@@ -64,7 +66,7 @@ def _check(planned: Sequence[PlannedHost], *, as_json: bool) -> Report:
 
 def _exit_code(report: Report, answers: Sequence[Answer[PlannedHost]]) -> int:
     errors = [one.error for one in answers if one.error]
-    if len(errors) == len(answers):
+    if errors and len(errors) == len(answers):
         return int(errors[0].exit_code)
     if not report.passed:
         return int(ExitCode.VERIFICATION_FAILED)

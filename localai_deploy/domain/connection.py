@@ -9,7 +9,7 @@ from typing import Literal
 
 from localai_deploy.errors import InputError
 
-ConnectionKind = Literal["ssh", "local"]
+ConnectionKind = Literal["ssh", "local", "vm"]
 
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
@@ -24,7 +24,8 @@ _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 class Connection:
     """Where a host is and how to log in; no secret is ever part of it.
 
-    :param kind: ``ssh``, or ``local`` for the machine that runs the command.
+    :param kind: ``ssh``, ``local`` for the machine that runs the command, or ``vm`` for one that its
+        Proxmox node has to be asked about.
     :param destination: alias, name or address, without user: given to ``ssh`` after ``--``.
     :param user: login name; empty leaves it to the SSH configuration.
     :param port: TCP port; 0 leaves it to the SSH configuration.

@@ -25,7 +25,7 @@ from localai_deploy.domain.setting import (
     mirrors,
     models,
 )
-from localai_deploy.domain.vm_settings import VM_SETTINGS
+from localai_deploy.domain.vm_settings import NODE_SETTINGS, VM_SETTINGS
 from localai_deploy.errors import InputError
 
 PREFIX = "localai_"
@@ -102,8 +102,13 @@ def resolve_settings(layers: Iterable[Mapping[str, Sourced]]) -> dict[str, Sourc
 
     :raises InputError: ``setting-invalid`` naming the setting's source.
     """
+    return resolve_all(SETTINGS, layers)
+
+
+def resolve_all(settings: Iterable[Setting], layers: Iterable[Mapping[str, Sourced]]) -> dict[str, Sourced]:
+    """The same for any table of settings."""
     layers = list(layers)
-    return {setting.name: _resolve(setting, layers) for setting in SETTINGS}
+    return {setting.name: _resolve(setting, layers) for setting in settings}
 
 
 def _resolve(setting: Setting, layers: Iterable[Mapping[str, Sourced]]) -> Sourced:
@@ -127,13 +132,14 @@ def _checked(setting: Setting, sourced: Sourced) -> Any:  # noqa: ANN401
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON schema of a host's variables, for editors."""
+    """JSON schema of a host's variables, a node's included, for editors."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "localai-deploy host variables",
         "type": "object",
         "properties": {
-            setting.name: {**setting.schema, "description": setting.meaning} for setting in SETTINGS
+            setting.name: {**setting.schema, "description": setting.meaning}
+            for setting in (*SETTINGS, *NODE_SETTINGS)
         },
         "patternProperties": {f"^(?!{PREFIX})": {}},
         "additionalProperties": False,

@@ -8,9 +8,9 @@ from typing import Any
 from localai_deploy.domain.pve.ownership import POOL, find_block
 from localai_deploy.domain.pve.vm import Creation, differences
 from localai_deploy.errors import ExitCode, LocalaiError
-from localai_deploy.proxmox.client import PveClient
+from localai_deploy.proxmox.client import TRANSIENT, PveClient
 from localai_deploy.proxmox.survey import pool_exists
-from localai_deploy.proxmox.tasks import TRANSIENT, TaskWaiter
+from localai_deploy.proxmox.tasks import TaskWaiter
 from localai_deploy.proxmox.vms import VmStore
 
 CREATE_TIMEOUT_S = 1800
@@ -61,12 +61,11 @@ class Claims:
             hint="choose one with localai_vmid, or another name",
         )
 
-    def await_running_create(self, candidates: Iterable[int], on_wait: Callable[[int], None]) -> None:
+    def await_running_create(self, candidates: Iterable[int]) -> None:
         """Wait for creates that an earlier run of ours left at work; how they end is seen afterwards."""
         wanted = {str(vmid) for vmid in candidates}
         for task in self._tasks("active"):
             if task["type"] in _CREATE_TASKS and str(task["id"]) in wanted:
-                on_wait(int(task["id"]))
                 self._wait_quietly(str(task["upid"]))
 
     def _create(self, vmid: int, uuid: str, call: Creation) -> bool:
@@ -116,7 +115,7 @@ class Claims:
 
     def _look_at_rival(self, vmid: int, name: str) -> None:
         """Somebody has the id: another run that makes this very VM, or anybody else."""
-        self.await_running_create([vmid], lambda _: None)
+        self.await_running_create([vmid])
         vm = self._vms.look(vmid)
         if vm is not None and vm.block.name == name:
             raise _held(vmid, name)

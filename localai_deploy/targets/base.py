@@ -1,12 +1,19 @@
-"""A target: one host, however it came to be. A Proxmox VM will implement the same."""
+"""A target: one host, however it came to be."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.facts import HostFacts
+from localai_deploy.domain.plan import StepKind
+from localai_deploy.domain.pve.planning import VmPlan
 from localai_deploy.targets.executor import Executor
+
+Tell = Callable[[str, int], None]
+"""Hears what is at work, and how many looks a wait has taken (0: it is no wait)."""
 
 
 class Target(Protocol):
@@ -17,8 +24,25 @@ class Target(Protocol):
 
     name: str
 
-    def ensure(self) -> None:
-        """Bring the host into being; a host that was there before only has to be reachable."""
+    @property
+    def connection(self) -> Connection:
+        """How the host is reached; of a VM it is known once :meth:`connect` has found it."""
+
+    @property
+    def left_over(self) -> list[str]:
+        """What could not be taken away and now needs a person, one sentence each."""
+
+    def survey(self) -> VmPlan | None:
+        """What has to be done before the host can be looked at; ``None`` for one that is there anyway.
+
+        :raises LocalaiError: its node cannot be looked at (``pve-*``, ``tls-*``).
+        """
+
+    def provision(self, kind: StepKind, plan: VmPlan, tell: Tell) -> None:
+        """Carry out one step that brings the host into being; it looks first, so it may be run again.
+
+        :raises LocalaiError: ``pve-*``, ``vm-*``, ``guest-*``.
+        """
 
     def connect(self) -> Executor:
         """Log in; the host's key is known before.
@@ -52,7 +76,10 @@ class Target(Protocol):
         """
 
     def destroy(self) -> None:
-        """Take the host away; one that was there before stays."""
+        """Take away a host that was brought into being by :meth:`provision`.
+
+        :raises LocalaiError: ``vm-missing``, ``vm-not-ours``, ``pve-*``.
+        """
 
     def close(self) -> None:
         """End connections."""

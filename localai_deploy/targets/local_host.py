@@ -11,19 +11,17 @@ from localai_deploy.domain.facts import HostFacts
 from localai_deploy.targets import run_lock
 from localai_deploy.targets.executor import Local
 from localai_deploy.targets.observe import observe
+from localai_deploy.targets.standing import StandingHost
 
 
-class LocalHost:
+class LocalHost(StandingHost):
     """See :class:`localai_deploy.targets.base.Target`."""
 
     def __init__(self, name: str, connection: Connection, become_password: str = "") -> None:
-        del connection
         self.name = name
+        self.connection = connection
         self._local = Local(password=become_password)
         self._held: run_lock.Held | None = None
-
-    def ensure(self) -> None:
-        """It is here."""
 
     def connect(self) -> Local:
         """Nothing to connect to."""
@@ -48,9 +46,6 @@ class LocalHost:
         """Ansible's local connection, with the system's Python rather than ours."""
         del shared
         return {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}
-
-    def destroy(self) -> None:
-        """It stays."""
 
     def close(self) -> None:
         """Nothing is open."""

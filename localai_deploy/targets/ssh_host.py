@@ -13,26 +13,23 @@ from localai_deploy.errors import LocalaiError
 from localai_deploy.targets import host_keys, run_lock
 from localai_deploy.targets.observe import observe
 from localai_deploy.targets.openssh import OpenSsh
+from localai_deploy.targets.standing import StandingHost
 
 
-class SshHost:
+class SshHost(StandingHost):
     """See :class:`localai_deploy.targets.base.Target`."""
 
     def __init__(self, name: str, connection: Connection, become_password: str = "") -> None:
         self.name = name
-        self._connection = connection
+        self.connection = connection
         self._ssh = OpenSsh(connection, password=become_password)
         self._is_known = False
         self._held: run_lock.Held | None = None
 
-    def ensure(self) -> None:
-        """Being reachable is all that is asked of it."""
-        self.connect()
-
     def connect(self) -> OpenSsh:
         """Look at the host's key before anything else."""
         if not self._is_known:
-            host_keys.require_known(self._connection)
+            host_keys.require_known(self.connection)
             self._log_in()
             self._is_known = True
         return self._ssh
@@ -42,7 +39,7 @@ class SshHost:
             self._ssh.connect()
         except LocalaiError as error:
             if error.error_id in {"host-key-unknown", "host-key-changed"}:
-                raise host_keys.refused_key(self._connection) from error
+                raise host_keys.refused_key(self.connection) from error
             raise
 
     def observe(self) -> HostFacts:
@@ -62,7 +59,7 @@ class SshHost:
 
     def inventory_variables(self, *, shared: bool = True) -> dict[str, Any]:
         """The same options as ours; ``shared`` also shares our connection while this object is open."""
-        connection = self._connection
+        connection = self.connection
         variables: dict[str, Any] = {"ansible_host": connection.destination}
         if connection.user:
             variables["ansible_user"] = connection.user
@@ -73,9 +70,6 @@ class SshHost:
         sharing = self._ssh.sharing_options if shared else []
         words = [*self._ssh.options, *sharing, *connection.ssh_args]
         return variables | {"ansible_ssh_common_args": shlex.join(words)}
-
-    def destroy(self) -> None:
-        """Leave it: it was there before us."""
 
     def close(self) -> None:
         """End the shared connection."""

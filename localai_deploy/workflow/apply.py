@@ -22,6 +22,7 @@ from localai_deploy.workflow.journal import Journal
 from localai_deploy.workflow.state_dir import state_dir
 
 KEPT_RUNS = 20
+DEPLOY_STEPS = tuple(kind for kind in StepKind if kind in ROLE_OF)
 
 
 class Listener(Protocol):
@@ -39,18 +40,26 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class HostOutcome:
-    """How a run ended on one host; ``changed`` counts Ansible tasks."""
+    """How a run ended on one host; ``changed`` counts Ansible tasks, ``notes`` need a person."""
 
     changed: int = 0
     error: LocalaiError | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlace:
+    """One run's name and its folder on the disk."""
+
+    run_id: str
+    directory: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run's place on the disk and its rendered project."""
+    """One run with its rendered project."""
 
-    run_id: str
-    directory: Path
+    place: RunPlace
     project: Project
     secrets: Path
     targets: Mapping[str, Target]
@@ -62,22 +71,28 @@ class Run:
         return [name for name, outcome in self.outcomes.items() if outcome.error is None]
 
 
+def new_place() -> RunPlace:
+    """A folder for a run; those of long ago are forgotten."""
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{random.token_hex(3)}"
+    directory = state_dir() / "runs" / run_id
+    directory.mkdir(parents=True, mode=0o700)
+    _forget_old_runs(directory.parent)
+    return RunPlace(run_id, directory)
+
+
 def open_run(
+    place: RunPlace,
     hosts: Sequence[ProjectHost],
     secrets: Mapping[str, Secrets],
     targets: Mapping[str, Target],
     stack: ExitStack,
 ) -> Run:
     """Render the project of a run; its secrets live until ``stack`` closes."""
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{random.token_hex(3)}"
-    directory = state_dir() / "runs" / run_id
-    directory.mkdir(parents=True, mode=0o700)
-    _forget_old_runs(directory.parent)
-    project = render_project(directory / "project", hosts)
+    project = render_project(place.directory / "project", hosts)
     variables = {host.name: _secret_variables(secrets[host.name]) for host in hosts}
     secret_file = stack.enter_context(secret_inventory(variables))
     outcomes = {host.name: HostOutcome() for host in hosts}
-    return Run(run_id, directory, project, secret_file, targets, outcomes)
+    return Run(place, project, secret_file, targets, outcomes)
 
 
 def journal_of(host: str) -> Journal:
@@ -104,7 +119,7 @@ def _drop_lost_hosts(run: Run) -> None:
 
 def _run_step(run: Run, kind: StepKind, hosts: list[str], listener: Listener, *, removing: bool) -> None:
     for host in hosts:
-        journal_of(host).begin(run.run_id, kind, removing=removing)
+        journal_of(host).begin(run.place.run_id, kind, removing=removing)
     listener.step_started(kind, hosts)
     result = run_playbook(
         run.project,
@@ -112,7 +127,7 @@ def _run_step(run: Run, kind: StepKind, hosts: list[str], listener: Listener, *,
         tags=[ROLE_OF[kind]],
         hosts=hosts,
         secrets=run.secrets,
-        artifacts=run.directory / "ansible" / kind.value,
+        artifacts=run.place.directory / "ansible" / kind.value,
         on_event=listener.task_event,
     )
     for host in hosts:
@@ -120,7 +135,7 @@ def _run_step(run: Run, kind: StepKind, hosts: list[str], listener: Listener, *,
         outcome.changed += result.changed.get(host, 0)
         if host in result.failed:
             outcome.error = _step_failed(kind, result.failed[host], result.log)
-        journal_of(host).end(run.run_id, kind, "failed" if outcome.error else "done")
+        journal_of(host).end(run.place.run_id, kind, "failed" if outcome.error else "done")
     listener.step_ended(kind, result.changed, sorted(result.failed))
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.targets.base import Target
 from localai_deploy.targets.work_left import work_left
-from localai_deploy.workflow.observe import Say
+from localai_deploy.workflow.telling import Say
 
 WORK_TIMEOUT_S = 900.0
 _PAUSE_S = 0.5

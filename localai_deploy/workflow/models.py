@@ -15,7 +15,7 @@ from localai_deploy.domain.settings import suggestion
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.hub.resolve import resolve_model
 from localai_deploy.targets.base import Target
-from localai_deploy.workflow.apply import HostOutcome, Listener, open_run, run_steps
+from localai_deploy.workflow.apply import HostOutcome, Listener, new_place, open_run, run_steps
 from localai_deploy.workflow.deploy import project_host
 from localai_deploy.workflow.observe import PlannedHost, record_of, recorded_model
 
@@ -113,6 +113,6 @@ def pull(planned: PlannedHost, model: ModelFile, listener: Listener) -> HostOutc
     with ExitStack() as stack:
         name = planned.host.name
         secrets, targets = {name: planned.host.secrets}, {name: planned.target}
-        run = open_run([project_host(wanted)], secrets, targets, stack)
+        run = open_run(new_place(), [project_host(wanted)], secrets, targets, stack)
         run_steps(run, [StepKind.MODELS], listener)
     return run.outcomes[planned.host.name]

@@ -3,48 +3,116 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from localai_deploy.domain.deployment import Deployment
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
 from localai_deploy.domain.lock import EnvironmentLock
-from localai_deploy.domain.plan import Finding, HostPlan
+from localai_deploy.domain.observations import Observation, observe_step
+from localai_deploy.domain.plan import VM_STEPS, Finding, HostPlan, StepKind
 from localai_deploy.domain.planning import make_plan
 from localai_deploy.domain.preflight import PLATFORMS
+from localai_deploy.domain.pve.facts import VmFacts
+from localai_deploy.domain.pve.planning import VmPlan, nominal_facts
 from localai_deploy.domain.reference import ModelFile, ModelReference, parse_model_reference
 from localai_deploy.domain.spec import Choices, HostSpec
 from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.runtimes import deployment_of, runtime_named
 from localai_deploy.targets.base import Target
+from localai_deploy.workflow.holding import hold
+from localai_deploy.workflow.telling import Say
 
 T = TypeVar("T")
-Say = Callable[[str], None]
-"""Tells a person what is going on, one line each."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedHost:
-    """One host with everything that was found out about it."""
+    """One host with everything that was found out about it.
+
+    :param facts: of a VM that is not up yet, what it will look like.
+    :param vm: what its node says of a VM; ``None`` for a host that was there before us.
+    """
 
     host: InventoryHost
     target: Target
     facts: HostFacts
     deployment: Deployment | None
     plan: HostPlan
+    vm: VmPlan | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """The host itself was looked at."""
+        return self.vm is None or self.vm.is_up
+
+    def observed(self, kind: StepKind) -> Observation | None:
+        """What was seen of a step's part of the host; ``None`` when that cannot be told."""
+        if self.vm is not None and kind in self.vm.observations:
+            return self.vm.observations[kind]
+        if self.deployment is None or kind in VM_STEPS:
+            return None
+        return observe_step(kind, self.deployment, self.facts)
 
 
-def plan_host(host: InventoryHost, target: Target, choices: Choices, say: Say) -> PlannedHost:
-    """Observe and plan one host.
+def plan_host(
+    host: InventoryHost, target: Target, choices: Choices, say: Say, *, lock: ExitStack | None = None
+) -> PlannedHost:
+    """Observe and plan one host; of a VM first its node is asked.
 
-    :raises LocalaiError: the host cannot be looked at (``host-*``, ``ssh-*``, ``sudo-*``).
+    :param lock: hold the host against other runs until it closes, as soon as it can be reached.
+    :raises LocalaiError: the host cannot be looked at (``host-*``, ``ssh-*``, ``sudo-*``, ``pve-*``).
     """
     spec = host.spec()
-    say(f"{host.name}: looking at the host")
-    facts = target.observe()
+    vm = survey(host, target, say)
+    facts = look_at(target, say, lock) if vm is None or vm.is_up else nominal_facts(vm.spec, vm.image)
+    return resolved(PlannedHost(host, target, facts, None, HostPlan(spec.name, ()), vm), choices, say)
+
+
+def survey(host: InventoryHost, target: Target, say: Say) -> VmPlan | None:
+    """Ask a VM's node; ``None`` for a host that was there before us."""
+    if host.vm is not None:
+        say(f"{host.name}: looking at node {host.vm.node.node}")
+    return target.survey()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look for ``status``: ``facts`` of a host that could be looked at, ``vm`` of a VM that is there."""
+
+    facts: HostFacts | None
+    vm: VmFacts | None = None
+
+
+def look_at_state(host: InventoryHost, target: Target) -> Seen:
+    """Look at a host, or at as much of a VM as there is; nothing is changed or waited for."""
+    plan = survey(host, target, lambda _: None)
+    if plan is None:
+        return Seen(target.observe())
+    up = plan.vm is not None and plan.vm.running and plan.vm.address
+    return Seen(target.observe() if up else None, plan.vm)
+
+
+def look_at(target: Target, say: Say, lock: ExitStack | None) -> HostFacts:
+    """Look at a host that is up, held against other runs if there is a ``lock``."""
+    if lock is not None:
+        hold(target, lock, say)
+    say(f"{target.name}: looking at the host")
+    return target.observe()
+
+
+def resolved(planned: PlannedHost, choices: Choices, say: Say) -> PlannedHost:
+    """The same host with its deployment resolved and its plan made from the facts that it has."""
+    host, facts = planned.host, planned.facts
+    spec = host.spec()
     deployment, problems = _resolve(host, spec, facts, choices, say)
-    return PlannedHost(host, target, facts, deployment, make_plan(spec, facts, deployment, problems))
+    plan = make_plan(spec, facts, deployment, problems)
+    if planned.vm is not None:
+        steps, findings = (*planned.vm.steps, *plan.steps), (*planned.vm.findings, *plan.findings)
+        plan = HostPlan(plan.host, steps, findings)
+    return replace(planned, deployment=deployment, plan=plan)
 
 
 def _resolve(

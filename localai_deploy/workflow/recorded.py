@@ -15,7 +15,8 @@ from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.runtimes import deployment_of
 from localai_deploy.targets.base import Target
-from localai_deploy.workflow.observe import PlannedHost, Say, plan_host, record_of
+from localai_deploy.workflow.observe import PlannedHost, look_at, plan_host, record_of, survey
+from localai_deploy.workflow.telling import Say
 from localai_deploy.workflow.together import Answer, ask_each
 
 
@@ -35,8 +36,10 @@ def recorded_host(host: InventoryHost, target: Target, say: Say) -> PlannedHost:
     """
     if host.settings["localai_models"].value:
         return _wanted_host(host, target, say)
-    say(f"{host.name}: looking at the host")
-    facts = target.observe()
+    vm = survey(host, target, say)
+    if vm is not None and vm.vm is None:
+        raise _not_deployed(host.name)
+    facts = look_at(target, say, None)
     deployment = recorded_deployment(host, facts)
     return PlannedHost(host, target, facts, deployment, make_plan(deployment.spec, facts, deployment))
 

@@ -34,6 +34,15 @@ def ask_each(hosts: Sequence[InventoryHost], question: Callable[[InventoryHost],
 
     :raises LocalaiError: malformed input, or what a host that is asked alone answered.
     """
+    answers = ask_all(hosts, question)
+    for answer in answers:
+        if answer.error and (len(hosts) == 1 or answer.error.exit_code is ExitCode.MALFORMED):
+            raise answer.error
+    return answers
+
+
+def ask_all(hosts: Sequence[InventoryHost], question: Callable[[InventoryHost], T]) -> list[Answer[T]]:
+    """Answers in the order of ``hosts``; every expected failure is one of them."""
     answers: dict[str, Answer[T]] = {}
     faults: list[BaseException] = []
     turns = threading.Semaphore(PARALLEL_HOSTS)
@@ -41,7 +50,7 @@ def ask_each(hosts: Sequence[InventoryHost], question: Callable[[InventoryHost],
     def ask(host: InventoryHost) -> None:
         with turns:
             try:
-                answers[host.name] = _answer(host, question, alone=len(hosts) == 1)
+                answers[host.name] = _answer(host, question)
             except BaseException as fault:  # noqa: BLE001 - raised again by the asking thread
                 faults.append(fault)
 
@@ -51,12 +60,10 @@ def ask_each(hosts: Sequence[InventoryHost], question: Callable[[InventoryHost],
     return [answers[host.name] for host in hosts]
 
 
-def _answer(host: InventoryHost, question: Callable[[InventoryHost], T], *, alone: bool) -> Answer[T]:
+def _answer(host: InventoryHost, question: Callable[[InventoryHost], T]) -> Answer[T]:
     try:
         return Answer(host, question(host))
     except LocalaiError as error:
-        if alone or error.exit_code is ExitCode.MALFORMED:
-            raise
         return Answer(host, error=error)
 
 

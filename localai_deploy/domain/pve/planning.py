@@ -50,11 +50,14 @@ class VmPlan:
         return not any(step.changes_host for step in self.steps)
 
 
-def plan_vm(spec: VmSpec, image: CloudImage, node: NodeFacts, vm: VmFacts | None) -> VmPlan:
-    """Plan one VM; ``vm`` is ours and carries the spec's name, or is not there yet."""
+def plan_vm(spec: VmSpec, image: CloudImage, node: NodeFacts, vm: VmFacts | None, *, has_key: bool) -> VmPlan:
+    """Plan one VM; ``vm`` is ours and carries the spec's name, or is not there yet.
+
+    :param has_key: an SSH key is known that the guest's user can be given.
+    """
     if vm is None:
         spec, findings = choose_storages(spec, node)
-        findings = (*findings, *vm_findings(spec, node))
+        findings = (*findings, *vm_findings(spec, node, has_key=has_key))
     else:
         spec = _with_storages_of(spec, vm)
         findings = _disk_findings(spec, vm)

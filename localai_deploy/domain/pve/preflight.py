@@ -6,19 +6,29 @@ from collections.abc import Callable, Iterator
 
 from localai_deploy.domain.plan import Finding, Severity
 from localai_deploy.domain.pve.facts import NodeFacts
+from localai_deploy.domain.pve.ownership import POOL
 from localai_deploy.domain.pve.vm import VmSpec
 from localai_deploy.domain.units import format_bytes
 
 MIB = 1 << 20
 
 
-def vm_findings(spec: VmSpec, node: NodeFacts) -> tuple[Finding, ...]:
+def vm_findings(spec: VmSpec, node: NodeFacts, *, has_key: bool) -> tuple[Finding, ...]:
     """Findings about a VM that is still to be made."""
-    return tuple(finding for check in _CHECKS for finding in check(spec, node))
+    found = [finding for check in _CHECKS for finding in check(spec, node)]
+    return tuple(found if has_key else [*found, _NO_KEY])
 
 
 def _blocker(finding_id: str, what: str, why: str = "", hint: str = "") -> Finding:
     return Finding(finding_id, Severity.BLOCKER, what, why, hint)
+
+
+_NO_KEY = _blocker(
+    "ssh-key-missing",
+    "no SSH key is known that the guest's user can be given",
+    "the guest lets nobody in by password",
+    "make one (ssh-keygen -t ed25519), or name one with localai_ssh_key (--ssh-key)",
+)
 
 
 def _memory(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
@@ -63,6 +73,19 @@ def _name(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
         )
 
 
+def _pool(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
+    del spec
+    may_make = node.permissions.get("/pool/localai", node.permissions.get("/pool", {}))
+    root = node.permissions.get("/", {})
+    if not node.pool_exists and "Pool.Allocate" not in may_make and "Pool.Allocate" not in root:
+        yield _blocker(
+            "pve-pool-missing",
+            f"node {node.node} has no pool {POOL}, and this token may not make it",
+            "our VMs lie in that pool, so that the token reaches no others",
+            f"once, on the node: pveum pool add {POOL}",
+        )
+
+
 def _emulation(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
     if not node.has_kvm:
         yield Finding(
@@ -79,5 +102,6 @@ _CHECKS: tuple[Callable[[VmSpec, NodeFacts], Iterator[Finding]], ...] = (
     _cores,
     _bridge,
     _name,
+    _pool,
     _emulation,
 )

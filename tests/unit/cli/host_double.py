@@ -17,6 +17,7 @@ from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.errors import LocalaiError
 from localai_deploy.targets.executor import Completed
+from localai_deploy.targets.standing import StandingHost
 
 CASES = Path(__file__).parents[2] / "golden" / "cases"
 MODEL = "hf:ORG/REPO/small-q4.gguf"
@@ -34,15 +35,16 @@ class IdleExecutor:
         raise NotImplementedError(argv)
 
 
-class HostDouble:
+class HostDouble(StandingHost):
     """Shows the facts of a golden case (see :class:`localai_deploy.targets.base.Target`)."""
 
     def __init__(self, name: str, case: str) -> None:
         self.name = name
         self._case = case
 
-    def ensure(self) -> None:
-        self.connect()
+    @property
+    def connection(self) -> Connection:
+        return Connection("ssh", "127.0.0.1", port=1)
 
     def connect(self) -> IdleExecutor:
         if self._case == "down":
@@ -65,9 +67,6 @@ class HostDouble:
 
     def inventory_variables(self, *, shared: bool = True) -> dict[str, Any]:
         return {"ansible_host": "127.0.0.1", "ansible_port": 1}
-
-    def destroy(self) -> None:
-        """Nothing to take away."""
 
     def close(self) -> None:
         """Nothing is open."""

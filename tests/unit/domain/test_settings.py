@@ -6,6 +6,7 @@ import pytest
 
 from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.settings import SETTINGS, Sourced, json_schema, resolve_settings, suggestion
+from localai_deploy.domain.vm_settings import NODE_SETTINGS
 from localai_deploy.errors import InputError
 
 
@@ -73,4 +74,4 @@ def test_suggestion() -> None:
 
 
 def test_schema_covers_all_settings() -> None:
-    assert set(json_schema()["properties"]) == {setting.name for setting in SETTINGS}
+    assert set(json_schema()["properties"]) == {setting.name for setting in (*SETTINGS, *NODE_SETTINGS)}

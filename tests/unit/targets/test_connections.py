@@ -14,9 +14,12 @@ import pytest
 from localai_deploy.domain.connection import Connection
 from localai_deploy.errors import LocalaiError
 from localai_deploy.targets import open_target
+from localai_deploy.targets.base import Target
 from localai_deploy.targets.executor import Local, run_process
 from localai_deploy.targets.host_keys import parse_known_hosts
+from localai_deploy.targets.local_host import LocalHost
 from localai_deploy.targets.openssh import OpenSsh
+from localai_deploy.targets.proxmox_vm import ProxmoxVm
 from localai_deploy.targets.ssh_failures import connection_error
 from localai_deploy.targets.ssh_host import SshHost
 
@@ -121,11 +124,13 @@ def test_what_a_killed_run_left_is_removed_by_the_next(monkeypatch: pytest.Monke
 
 def test_this_machine_as_a_target() -> None:
     target = open_target("here", Connection(kind="local"))
-    target.ensure()
+    assert target.survey() is None
     assert target.inventory_variables()["ansible_connection"] == "local"
     assert target.connect().run(["cat"], stdin=b"\0x").stdout == b"\0x"
     assert target.observe().cpu_count >= 1
-    target.destroy()
+    with pytest.raises(LocalaiError) as caught:
+        target.destroy()
+    assert caught.value.error_id == "host-not-made"
     target.close()
 
 
@@ -148,6 +153,8 @@ def test_a_program_that_is_not_there() -> None:
     assert caught.value.error_id == "ssh-missing"
 
 
-def test_all_targets_are_of_the_same_form() -> None:
-    methods = {"connect", "observe", "hold", "inventory_variables", "ensure", "destroy", "close"}
-    assert methods <= set(dir(SshHost))
+@pytest.mark.parametrize("kind", [SshHost, LocalHost, ProxmoxVm])
+def test_all_targets_are_of_the_same_form(kind: type) -> None:
+    wanted = {name for name in vars(Target) if not name.startswith("_")}
+    assert wanted >= {"connect", "observe", "hold", "survey", "provision", "destroy", "close"}
+    assert wanted <= set(dir(kind))

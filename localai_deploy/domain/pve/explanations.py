@@ -1,0 +1,128 @@
+"""Findings about a node and errors of making a VM and of its first boot."""
+
+from __future__ import annotations
+
+from localai_deploy.explanations import Explanation
+
+EXPLANATIONS: dict[str, Explanation] = {
+    "pve-bridge-missing": Explanation(
+        title="The node has no bridge of that name",
+        cause="Another name in the inventory, or a bridge that was not applied yet.",
+        detection="GET /nodes/N/network lists the bridges that the token may use.",
+        fix="Name one with --bridge; without SDN.Use on it a token does not see a bridge.",
+    ),
+    "pve-cores-short": Explanation(
+        title="The node has fewer CPUs than the VM is to have",
+        cause="Proxmox makes such a VM and then refuses to start it.",
+        detection="GET /nodes/N/status.",
+        fix="Ask for fewer with --cores.",
+    ),
+    "pve-memory-short": Explanation(
+        title="The node has too little memory free",
+        cause="The VM gets its memory as a whole: there is no balloon, and a card's VM is pinned.",
+        detection="GET /nodes/N/status.",
+        fix="Ask for less with --memory, or shut another VM down.",
+    ),
+    "pve-storage-inactive": Explanation(
+        title="A storage is not active on the node",
+        cause="It is disabled, or what it lies on is not mounted.",
+        detection="GET /nodes/N/storage.",
+        fix="On the node: pvesm status; mount it or enable it.",
+    ),
+    "pve-no-space": Explanation(
+        title="A storage of the node has too little room",
+        cause="Disk or image would fill it; Proxmox looks only when it is too late.",
+        detection="GET /nodes/N/storage, before anything is made.",
+        fix="Make room, name another storage, or ask for a smaller --disk.",
+    ),
+    "pve-import-missing": Explanation(
+        title="The node cannot import disk images by API",
+        cause="Storages take content 'import' from Proxmox VE 8.4 on.",
+        detection="GET /version.",
+        fix=(
+            "Upgrade the node; or make a template there once (qm create, qm importdisk, qm template) and "
+            "name its id with localai_template."
+        ),
+    ),
+    "pve-pool-missing": Explanation(
+        title="Pool localai is not there",
+        cause="Our VMs lie in a pool of their own, so that the token reaches no others.",
+        detection="GET /pools/localai.",
+        fix="Once, on the node: pveum pool add localai (localai-deploy node permissions N --role setup).",
+    ),
+    "vm-name-taken": Explanation(
+        title="Another VM has that name",
+        cause="A VM that is not ours: no block of ours in its description, or one of another VM.",
+        detection="GET /cluster/resources.",
+        fix="Choose another name with --name.",
+    ),
+    "vm-disk-larger": Explanation(
+        title="The VM's disk is larger than what is asked for",
+        cause="It was grown by hand, or the setting was made smaller.",
+        detection="The VM's config.",
+        fix="Set localai_disk_gib to its size; a disk is never made smaller.",
+    ),
+    "vm-held": Explanation(
+        title="Another run is making a VM of that name",
+        cause="Two runs at once; the server gave the id, which follows from the name, to the other one.",
+        detection="The create was refused, and the VM that has the id is ours and has the name.",
+        fix="Wait for the other run, then run again: it goes on with that VM.",
+    ),
+    "vm-half-made": Explanation(
+        title="A VM was begun and never became whole",
+        cause="A run was killed between cloning a template and giving the clone its own identity.",
+        detection="Its description names us, but its UUID is another one.",
+        fix="Look at it, then delete it on the node: qm destroy VMID.",
+    ),
+    "vm-missing": Explanation(
+        title="No VM of ours has that name",
+        cause="It was deleted, or it is not ours any more: pool, tag and block must all fit.",
+        detection="The VMs of pool localai were looked at.",
+        fix="localai-deploy status --node N lists what is ours there.",
+    ),
+    "vm-stopped": Explanation(
+        title="The VM does not run",
+        cause="Somebody shut it down, or the node was restarted and did not start it.",
+        detection="GET /nodes/N/qemu/VMID/status/current.",
+        fix="up starts it; or on the node: qm start VMID.",
+    ),
+    "guest-stopped": Explanation(
+        title="The guest went down while it was waited for",
+        cause="It crashed, was stopped by somebody, or the node ran out of memory.",
+        detection="The VM's status changed while its agent was waited for.",
+        fix="Look at the guest's console (qm terminal VMID), then run again.",
+    ),
+    "guest-agent-missing": Explanation(
+        title="The guest agent does not answer",
+        cause=(
+            "Stock images have none: the first boot installs it by apt, which takes a network. A later boot "
+            "may simply not be over yet."
+        ),
+        detection="The node's calls to the agent went unanswered for the whole time-out.",
+        fix="Look at the guest's console (qm terminal VMID); give it more time: localai_first_boot_timeout_s.",
+    ),
+    "guest-no-address": Explanation(
+        title="The guest got no address",
+        cause="No DHCP server on the bridge's network or VLAN.",
+        detection="The agent answers, but reports no address for the MAC of net0.",
+        fix="Set localai_address and localai_gateway, or another bridge or VLAN.",
+    ),
+    "guest-host-key-missing": Explanation(
+        title="The guest's SSH host key cannot be read",
+        cause="Its SSH server never started, or has no ed25519 key.",
+        detection="/etc/ssh/ssh_host_ed25519_key.pub was asked for through the agent.",
+        fix="Look at the guest's console (qm terminal VMID).",
+    ),
+    "guest-first-boot-failed": Explanation(
+        title="The guest's first boot ended with errors",
+        cause="Mostly a package that could not be installed: no way to the archive.",
+        detection="cloud-init status in the guest says error.",
+        fix="In the guest: cloud-init status --long; /var/log/cloud-init-output.log. Then run again.",
+    ),
+    "host-not-made": Explanation(
+        title="The host is no VM of ours",
+        cause="It was there before us, so it is neither made nor taken away as a whole.",
+        detection="Its kind.",
+        fix="This is a mistake in this program if you see it: tell its makers.",
+    ),
+}

@@ -1,0 +1,133 @@
+"""Proxmox nodes that hosts name: from the inventory, the sandbox or the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from localai_deploy.domain.pve.credentials import (
+    NodeConnection,
+    from_environment,
+    parse_token,
+)
+from localai_deploy.domain.pve.wish import VmWish, vm_spec
+from localai_deploy.domain.settings import Sourced, resolve_all
+from localai_deploy.domain.vm_settings import NODE_SETTINGS
+from localai_deploy.errors import InputError
+from localai_deploy.sandbox_record import NODE as SANDBOX
+from localai_deploy.sandbox_record import sandbox_connection
+
+NODES_GROUP = "proxmox_nodes"
+_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa", "id_ed25519_sk", "id_ecdsa_sk")
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """What the inventory says of nodes.
+
+    :param variables: node's inventory name → variable → value with its source.
+    :param insecure: verify no certificate, whatever else is said.
+    """
+
+    variables: Mapping[str, Mapping[str, Sourced]] = field(default_factory=dict)
+    insecure: bool = False
+
+    def connection(self, name: str, environment: Mapping[str, str] = os.environ) -> NodeConnection:
+        """The node called ``name``: an entry of the inventory, the sandbox, else by ``PROXMOX_HOST``.
+
+        :raises InputError: ``pve-host-missing``, ``pve-token-invalid``, ``setting-invalid``.
+        :raises LocalaiError: ``sandbox-not-running``, ….
+        """
+        if name in self.variables:
+            found = _from_variables(name, self.variables[name], environment)
+        elif name == SANDBOX:
+            found = sandbox_connection(environment)
+        else:
+            found = from_environment(environment, name)
+        return replace(found, insecure=True) if self.insecure else found
+
+
+def _from_variables(
+    name: str, variables: Mapping[str, Sourced], environment: Mapping[str, str]
+) -> NodeConnection:
+    """Credentials that the inventory leaves out are taken from the environment."""
+    value = {key: one.value for key, one in resolve_all(NODE_SETTINGS, [variables]).items()}
+
+    def given(part: str) -> str:
+        return str(value[f"localai_proxmox_{part}"] or environment.get(f"PROXMOX_{part.upper()}", ""))
+
+    return NodeConnection(
+        node=value["localai_proxmox_node"] or name,
+        host=_host(name, value["localai_proxmox_host"]),
+        token=parse_token(given("user"), given("token_id"), given("token_secret")),
+        ca_file=_path(value["localai_proxmox_ca_file"]),
+        fingerprint=value["localai_proxmox_fingerprint"],
+        insecure=value["localai_proxmox_insecure"],
+        guest_ssh_args=value["localai_proxmox_guest_ssh_args"],
+    )
+
+
+def _host(name: str, host: str) -> str:
+    if not host:
+        raise InputError(
+            "pve-host-missing",
+            f"nobody says where node {name} is",
+            hint=f"set localai_proxmox_host for {name} in the inventory",
+        )
+    return host
+
+
+def _path(text: str) -> str:
+    return str(Path(text).expanduser()) if text else ""
+
+
+def vm_wish(name: str, settings: Mapping[str, Sourced], nodes: Nodes) -> VmWish:
+    """The VM that a host's settings describe.
+
+    :raises InputError: ``vm-name-invalid``, ``ssh-key-invalid``, …; ``pve-host-missing``.
+    """
+    connection = nodes.connection(settings["localai_node"].value)
+    spec, given = vm_spec(name, connection.node, settings)
+    private_key, public_keys = _ssh_key(settings["localai_ssh_key"])
+    return VmWish(
+        spec=spec,
+        node=connection,
+        given=given,
+        authorized_keys=public_keys,
+        private_key_file=private_key,
+        first_boot_timeout_s=settings["localai_first_boot_timeout_s"].value,
+        mirrors=settings["localai_mirrors"].value,
+    )
+
+
+def _ssh_key(setting: Sourced) -> tuple[str, tuple[str, ...]]:
+    """Private key file and public keys; of the user's own keys ssh finds the private one by itself."""
+    if setting.value:
+        private = Path(setting.value).expanduser()
+        if private.suffix == ".pub":
+            return "", (_public_key(private, setting),)
+        return str(private), (_public_key(private.with_name(f"{private.name}.pub"), setting),)
+    own = (Path.home() / ".ssh" / f"{name}.pub" for name in _KEYS)
+    return "", tuple(path.read_text(encoding="utf-8").strip() for path in own if path.is_file())[:1]
+
+
+def _public_key(path: Path, setting: Sourced) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            "ssh-key-invalid",
+            f"the public key {path} cannot be read",
+            why=f"{error} (localai_ssh_key in {setting.source})",
+            hint="ssh-keygen -y -f KEY > KEY.pub makes it from the private one",
+        ) from error
+    if "PRIVATE KEY" in text or not text.startswith(("ssh-", "ecdsa-", "sk-")) or "\n" in text:
+        raise InputError(
+            "ssh-key-invalid",
+            f"{path} is no public SSH key",
+            why="it holds a private key" if "PRIVATE KEY" in text else "one line, as ssh-keygen writes it",
+            hint="localai_ssh_key names the private key; its .pub lies beside it",
+        )
+    return text

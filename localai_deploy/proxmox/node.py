@@ -1,0 +1,43 @@
+"""One node's API with everything that is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from localai_deploy.domain.pve.credentials import NodeConnection
+from localai_deploy.domain.pve.facts import NodeFacts
+from localai_deploy.proxmox.claims import Claims
+from localai_deploy.proxmox.client import PveClient
+from localai_deploy.proxmox.images import ImageStore
+from localai_deploy.proxmox.survey import survey_node
+from localai_deploy.proxmox.tasks import TaskWaiter
+from localai_deploy.proxmox.vms import VmStore
+
+
+@dataclass(frozen=True, slots=True)
+class PveNode:
+    """Images, VMs and creates of one node; ``facts`` looks at the node anew."""
+
+    name: str
+    facts: Callable[[], NodeFacts]
+    images: ImageStore
+    vms: VmStore
+    claims: Claims
+
+
+def open_node(connection: NodeConnection, on_line: Callable[[str], None] = lambda _: None) -> PveNode:
+    """The node; nothing is asked yet.
+
+    :param on_line: hears each line of the logs of tasks that are waited for.
+    """
+    client = PveClient(connection)
+    waiter = TaskWaiter(client, on_line=on_line)
+    vms = VmStore(client, waiter)
+    return PveNode(
+        name=client.node,
+        facts=lambda: survey_node(client),
+        images=ImageStore(client, waiter),
+        vms=vms,
+        claims=Claims(client, waiter, vms),
+    )

@@ -1,0 +1,152 @@
+"""The flow of ``down``: on a host what we installed goes, a VM of ours goes as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from localai_deploy.domain.facts import HostFacts
+from localai_deploy.domain.observations import State
+from localai_deploy.domain.plan import HostPlan, StepKind
+from localai_deploy.domain.planning import make_removal
+from localai_deploy.domain.pve.facts import VmFacts
+from localai_deploy.domain.pve.planning import VmPlan, make_vm_removal
+from localai_deploy.domain.remains import observe_remains
+from localai_deploy.errors import ExitCode, LocalaiError
+from localai_deploy.inventory import InventoryHost
+from localai_deploy.provisioner.render import ProjectHost
+from localai_deploy.provisioner.variables import removal_variables
+from localai_deploy.targets.base import Target
+from localai_deploy.workflow.apply import (
+    DEPLOY_STEPS,
+    HostOutcome,
+    Listener,
+    RunPlace,
+    journal_of,
+    new_place,
+    open_run,
+    run_steps,
+)
+from localai_deploy.workflow.holding import hold
+from localai_deploy.workflow.observe import look_at, record_of, survey
+from localai_deploy.workflow.telling import Say
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What ``down`` would do to one host.
+
+    :param facts: of a host that was there before us.
+    :param vm: of a VM of ours that is there.
+    :param kept: what stays although it came with us, one sentence each.
+    """
+
+    host: InventoryHost
+    target: Target
+    plan: HostPlan
+    purge: bool
+    facts: HostFacts | None = None
+    vm: VmFacts | None = None
+    kept: tuple[str, ...] = field(default=())
+
+
+def plan_removal(host: InventoryHost, target: Target, say: Say, lock: ExitStack, *, purge: bool) -> Removal:
+    """Look at a host, held against other runs, and plan to take everything of ours away."""
+    vm_plan = survey(host, target, say)
+    if vm_plan is not None:
+        return _plan_vm_removal(host, target, vm_plan, say, lock)
+    facts = look_at(target, say, lock)
+    unfinished = journal_of(host.name).unfinished() is not None
+    plan = make_removal(host.name, facts, purge=purge, unfinished=unfinished)
+    return Removal(host, target, plan, purge, facts)
+
+
+def _plan_vm_removal(host: InventoryHost, target: Target, seen: VmPlan, say: Say, lock: ExitStack) -> Removal:
+    if seen.vm is None:
+        return Removal(host, target, HostPlan(host.name, ()), purge=True)
+    if seen.is_up:
+        _hold_if_reachable(target, say, lock)
+    images = [one for one in seen.node.images if one.endswith(f"/{seen.image.file_name}")]
+    kept = tuple(f"image {one} stays on node {seen.node.node} for other VMs" for one in images)
+    return Removal(
+        host, target, HostPlan(host.name, make_vm_removal(seen.vm)), purge=True, vm=seen.vm, kept=kept
+    )
+
+
+def _hold_if_reachable(target: Target, say: Say, lock: ExitStack) -> None:
+    """A guest that another run works on is left alone; one that is broken goes all the same."""
+    try:
+        hold(target, lock, say)
+    except LocalaiError as error:
+        if error.exit_code is ExitCode.HELD:
+            raise
+        say(f"{target.name}: the guest cannot be reached ({error.what}); its VM is deleted all the same")
+
+
+def remove(removals: Sequence[Removal], listener: Listener) -> Mapping[str, HostOutcome]:
+    """Carry removals out and read back that nothing of ours is left."""
+    place = new_place()
+    hosts = [one for one in removals if one.vm is None]
+    outcomes = {one.host.name: _remove_vm(one, place, listener) for one in removals if one.vm is not None}
+    return outcomes | (_remove_from_hosts(hosts, place, listener) if hosts else {})
+
+
+def _remove_vm(removal: Removal, place: RunPlace, listener: Listener) -> HostOutcome:
+    """Delete the VM; a removal that was cut off is begun again."""
+    name, outcome = removal.host.name, HostOutcome()
+    journal_of(name).begin(place.run_id, StepKind.VM, removing=True)
+    listener.step_started(StepKind.VM, [name])
+    try:
+        removal.target.destroy()
+    except LocalaiError as error:
+        error.exit_code = ExitCode.PARTIAL
+        outcome.error = error
+    outcome.notes = tuple(removal.target.left_over)
+    journal_of(name).end(place.run_id, StepKind.VM, "failed" if outcome.error else "done")
+    listener.step_ended(StepKind.VM, {name: 1}, [name] if outcome.error else [])
+    return outcome
+
+
+def _remove_from_hosts(
+    removals: Sequence[Removal], place: RunPlace, listener: Listener
+) -> dict[str, HostOutcome]:
+    with ExitStack() as stack:
+        hosts = [
+            ProjectHost(one.host.name, one.target.inventory_variables(), _removal_variables(one))
+            for one in removals
+        ]
+        secrets = {one.host.name: one.host.secrets for one in removals}
+        targets = {one.host.name: one.target for one in removals}
+        run = open_run(place, hosts, secrets, targets, stack)
+        run_steps(run, DEPLOY_STEPS[::-1], listener, removing=True)
+    for one in removals:
+        outcome = run.outcomes[one.host.name]
+        outcome.error = outcome.error or _left_over(one)
+    return run.outcomes
+
+
+def _removal_variables(removal: Removal) -> dict[str, Any]:
+    record = record_of(removal.facts) if removal.facts else None
+    return removal_variables(record or {}, purge=removal.purge)
+
+
+def _left_over(removal: Removal) -> LocalaiError | None:
+    facts = removal.target.observe()
+    seen = {kind: observe_remains(kind, facts) for kind in DEPLOY_STEPS}
+    kept = set() if removal.purge else {StepKind.MODELS}
+    left = [
+        f"{kind.value}: {one.evidence}"
+        for kind, one in seen.items()
+        if one.state is not State.ABSENT and kind not in kept
+    ]
+    if not left:
+        return None
+    return LocalaiError(
+        "left-over",
+        f"{removal.host.name}: not everything is gone",
+        why="\n".join(left),
+        hint="run down again",
+        exit_code=ExitCode.PARTIAL,
+    )
