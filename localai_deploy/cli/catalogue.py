@@ -16,6 +16,7 @@ _MODULES = (
     "localai_deploy.provisioner.role_explanations",
     "localai_deploy.proxmox.explanations",
     "localai_deploy.proxmox.access_explanations",
+    "localai_deploy.proxmox.refusal_explanations",
     "localai_deploy.sandbox.explanations",
     "localai_deploy.workflow.explanations",
 )

@@ -2,62 +2,70 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import time
+from collections.abc import Callable
 from typing import Any
 
 import requests
-from proxmoxer import ProxmoxAPI, ResourceException
-from requests.adapters import HTTPAdapter
+from proxmoxer import ResourceException
 
-from localai_deploy.domain.pve.credentials import FINGERPRINT_COMMAND, NodeConnection
+from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.domain.pve.version import PveVersion, parse_version
 from localai_deploy.errors import LocalaiError
 from localai_deploy.proxmox.answers import Refusal, error_of
+from localai_deploy.proxmox.session import SessionPool
+from localai_deploy.proxmox.wire import error_of_wire
 
 TIMEOUT_S = 35
-"""Longer than the server's own 30 s for work it does while we wait."""
+"""Longer than the server's own 30 s for work it does while we wait; a 401 takes it 3 s."""
 
-
-class _PinnedCertificate(HTTPAdapter):
-    """Accepts the one certificate with this SHA-256 fingerprint, whoever signed it."""
-
-    def __init__(self, fingerprint: str) -> None:
-        self._fingerprint = fingerprint
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """Let urllib3 compare the fingerprint before anything is sent."""
-        super().init_poolmanager(*args, assert_fingerprint=self._fingerprint, **kwargs)
+PAUSES_S = (0.5, 1.0, 2.0)
+RETRY_FOR_S = 60
+TRANSIENT = ("pve-timeout", "pve-unreachable", "pve-interrupted", "pve-node-offline", "pve-overloaded")
+"""What may be gone a moment later."""
 
 
 class PveClient:
-    """Calls of the API; every answer is the ``data`` of the server's JSON.
+    """Calls of the API; every answer is the ``data`` of the server's JSON. Several threads may use one.
 
+    A GET is asked again after a failure that passes, at most as often as :data:`PAUSES_S` has pauses and
+    not once :data:`RETRY_FOR_S` are over; calls that change something are sent once. A host that never
+    answered is not asked again.
+
+    :param on_retry: hears what is about to be asked again, and why.
     :raises LocalaiError: ``pve-*`` from every call, ``tls-*`` when the certificate is not trusted.
     """
 
-    def __init__(self, connection: NodeConnection, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        connection: NodeConnection,
+        timeout_s: float = TIMEOUT_S,
+        *,
+        on_retry: Callable[[str], None] = lambda _: None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.connection = connection
         self.node = connection.node
-        verify: bool | str = connection.ca_file or True
-        if connection.fingerprint or connection.insecure:
-            verify = False
-        token = connection.token
-        self._api = ProxmoxAPI(
-            connection.host,
-            user=token.user,
-            token_name=token.name,
-            token_value=token.secret,
-            verify_ssl=verify,
-            timeout=timeout_s,
-        )
-        session: requests.Session = self._api._store["session"]  # noqa: SLF001 - proxmoxer offers no other way
-        session.max_redirects = 0
-        if connection.fingerprint:
-            session.mount("https://", _PinnedCertificate(connection.fingerprint))
+        self._sessions = SessionPool(connection, timeout_s)
+        self._on_retry = on_retry
+        self._sleep = sleep
+        self._clock = clock
+        self._has_answered = False
 
     def get(self, path: str, /, **parameters: Any) -> Any:  # noqa: ANN401
         """``GET path``."""
+        until = self._clock() + RETRY_FOR_S
+        for pause in PAUSES_S:
+            try:
+                return self._call("get", path, parameters)
+            except LocalaiError as error:
+                if not self._is_worth_retrying(error) or self._clock() >= until:
+                    raise
+                self._on_retry(f"{error.what}: asked again in {pause:g} s")
+            self._sleep(pause)
         return self._call("get", path, parameters)
 
     def post(self, path: str, /, **parameters: Any) -> Any:  # noqa: ANN401
@@ -74,60 +82,54 @@ class PveClient:
 
     def version(self) -> PveVersion:
         """The server's version; an old one is refused."""
-        return parse_version(str(self.get("version")["version"]))
+        answer = self.get("version")
+        if not isinstance(answer, dict) or "version" not in answer:
+            raise LocalaiError("pve-answer-unreadable", "GET /version: the answer names no version")
+        return parse_version(str(answer["version"]))
+
+    def _is_worth_retrying(self, error: LocalaiError) -> bool:
+        if error.error_id == "pve-unreachable":
+            return self._has_answered
+        return error.error_id in TRANSIENT
 
     def _call(self, method: str, path: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
         call = f"{method.upper()} /{path}"
         try:
-            return getattr(self._api(path), method)(**_plain(parameters))
+            with self._sessions.lend() as api:
+                answer = getattr(api(path), method)(**_plain(parameters))
         except ResourceException as error:
+            self._has_answered = True
             fields = error.errors if isinstance(error.errors, dict) else {}
-            reason = str(error.content).partition(" - {")[0]
-            raise error_of(
-                Refusal(call, error.status_code, reason, {str(k): str(v) for k, v in fields.items()})
-            ) from error
-        except requests.exceptions.SSLError as error:
-            raise self._untrusted(error) from error
-        except requests.exceptions.Timeout as error:
-            raise LocalaiError(
-                "pve-timeout",
-                f"{call}: no answer within the time-out",
-                why=str(error),
-                hint="the call may have been carried out: run again, it looks first",
-            ) from error
-        except requests.exceptions.RequestException as error:
-            raise LocalaiError(
-                "pve-unreachable",
-                f"the API of {self.connection.host} cannot be reached",
-                why=_innermost(error),
-                hint="check the host and port (8006), and that this machine may connect to it",
-            ) from error
-
-    def _untrusted(self, error: Exception) -> LocalaiError:
-        if self.connection.fingerprint:
-            return LocalaiError(
-                "tls-fingerprint-mismatch",
-                f"the certificate of {self.connection.host} is not the pinned one",
-                why=_innermost(error),
-                hint=f"compare on the node: {FINGERPRINT_COMMAND}",
-            )
-        return LocalaiError(
-            "tls-untrusted",
-            f"the certificate of {self.connection.host} is not trusted",
-            why=_innermost(error),
-            hint=(
-                "give the cluster's CA (PROXMOX_CA_FILE, a copy of /etc/pve/pve-root-ca.pem), or pin the "
-                f"certificate (PROXMOX_FINGERPRINT); on the node: {FINGERPRINT_COMMAND}"
-            ),
-        )
+            raise error_of(Refusal(call, error.status_code, _text(error.content), fields)) from error
+        except (requests.exceptions.RequestException, OSError) as error:
+            raise error_of_wire(call, self.connection, error) from error
+        self._has_answered = True
+        return answer
 
 
 def server_fingerprint(host: str, port: int = 8006) -> str:
-    """SHA-256 of the certificate that a server offers now, to be compared by a person."""
+    """SHA-256 of the certificate that a server offers now, to be compared by a person.
+
+    :raises LocalaiError: ``pve-unreachable``.
+    """
     import hashlib
 
-    certificate = ssl.get_server_certificate((host, port), timeout=10)
+    try:
+        certificate = ssl.get_server_certificate((host, port), timeout=10)
+    except (OSError, socket.gaierror) as error:
+        raise LocalaiError(
+            "pve-unreachable", f"no certificate can be had from {host}:{port}", why=str(error)
+        ) from error
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
+
+
+def _text(reason: object) -> str:
+    """The status line is Latin-1 to Python, the server writes UTF-8."""
+    text = str(reason)
+    try:
+        return text.encode("latin-1").decode()
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return text
 
 
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -137,9 +139,3 @@ def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
         for name, value in parameters.items()
         if value is not None
     }
-
-
-def _innermost(error: BaseException) -> str:
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__ or error
-    return str(error)

@@ -1,0 +1,236 @@
+"""Errors that the node's own words name, and ends of tasks."""
+
+from __future__ import annotations
+
+from localai_deploy.explanations import Explanation
+
+EXPLANATIONS: dict[str, Explanation] = {
+    "pve-hostpci-root": Explanation(
+        title="Only root may pass a raw PCI address through",
+        cause="A token may use resource mappings only.",
+        detection="The server's own words.",
+        fix="Create a resource mapping for the card and grant Mapping.Use on it.",
+    ),
+    "pve-vmid-taken": Explanation(
+        title="The VM id was taken in the meantime",
+        cause="Another create was faster; free ids are not reserved.",
+        detection="The server's own words.",
+        fix="It is tried again with the next free id.",
+    ),
+    "pve-vm-locked": Explanation(
+        title="The VM is locked",
+        cause="A backup, migration or snapshot is at work, or was cut off.",
+        detection="The server's own words.",
+        fix="Wait for it, or unlock the VM: qm unlock VMID.",
+    ),
+    "pve-config-changed": Explanation(
+        title="The configuration changed at the same moment",
+        cause="Somebody else wrote it between our look and our change.",
+        detection="The server compares a digest.",
+        fix="Run again.",
+    ),
+    "pve-vm-missing": Explanation(
+        title="The VM is not there",
+        cause="It was removed, or moved to another node.",
+        detection="The server's own words.",
+        fix="Run up again to make it anew.",
+    ),
+    "pve-storage-missing": Explanation(
+        title="The storage is not there",
+        cause="A typo, or it is not enabled for this node.",
+        detection="The server's own words.",
+        fix="pvesm status on the node lists its storages.",
+    ),
+    "pve-node-unknown": Explanation(
+        title="The cluster has no such node",
+        cause="A typo in the node's name.",
+        detection="The server's own words.",
+        fix="pvesh get /nodes lists the nodes.",
+    ),
+    "pve-agent-silent": Explanation(
+        title="The guest agent does not answer",
+        cause="It is not installed yet, or the guest still boots.",
+        detection="The server's own words.",
+        fix="Wait for the first boot; look at the VM's console.",
+    ),
+    "pve-card-in-use": Explanation(
+        title="The card belongs to a running VM",
+        cause="One VM at a time owns a card.",
+        detection="The start task's exit status.",
+        fix="Shut the other VM down first.",
+    ),
+    "pve-no-quorum": Explanation(
+        title="The cluster has no quorum",
+        cause="Too many nodes are away.",
+        detection="The server's own words.",
+        fix="Bring the other nodes back.",
+    ),
+    "pve-no-kvm": Explanation(
+        title="The node has no KVM",
+        cause="Virtualisation is off in the firmware, or the node itself is a VM without nesting.",
+        detection="The start task's exit status.",
+        fix="Switch VT-x or AMD-V on.",
+    ),
+    "iommu-off": Explanation(
+        title="The node's IOMMU is off",
+        cause=("It is off in the firmware, or an Intel kernel before 6.8 runs without intel_iommu=on."),
+        detection="No IOMMU groups; the start task says that it is not present.",
+        fix="Switch VT-d or AMD-Vi on in the firmware and add the kernel option, then reboot.",
+    ),
+    "pve-image-checksum": Explanation(
+        title="The downloaded image has another checksum",
+        cause="The image changed upstream, or the checksum is wrong.",
+        detection="The download task compares them.",
+        fix="Take the checksum from the publisher's signed list.",
+    ),
+    "pve-download-failed": Explanation(
+        title="The node could not download the image",
+        cause="The node has no way to the URL, or it is gone.",
+        detection="The download task's exit status.",
+        fix="Try the URL on the node itself with wget.",
+    ),
+    "pve-root-only": Explanation(
+        title="The node lets only root do that",
+        cause="Some options of a VM are reserved for root@pam with a password; no API token has them.",
+        detection="The server's own words.",
+        fix="Leave the option out, or set it by hand on the node.",
+    ),
+    "pve-busy": Explanation(
+        title="Another job holds the VM or the cluster's files",
+        cause="A backup, a migration, or another tool at the same moment.",
+        detection="The server waited for a lock and gave up.",
+        fix="Wait for the other job, then run again.",
+    ),
+    "pve-vm-running": Explanation(
+        title="The VM runs",
+        cause="What was asked for needs a VM that is switched off.",
+        detection="The server's own words.",
+        fix="Shut the VM down first.",
+    ),
+    "pve-vm-stopped": Explanation(
+        title="The VM does not run",
+        cause="It was switched off in the meantime.",
+        detection="The server's own words.",
+        fix="Start it, or run up again.",
+    ),
+    "pve-vm-protected": Explanation(
+        title="The VM is protected",
+        cause="Somebody switched its protection on.",
+        detection="The server's own words.",
+        fix="Switch it off on the Proxmox pages if the VM is really to go.",
+    ),
+    "pve-vm-template": Explanation(
+        title="The VM is a template",
+        cause="Templates are cloned, never started, and stay while linked clones use them.",
+        detection="The server's own words.",
+        fix="Name another VM, or delete the clones first.",
+    ),
+    "pve-shutdown-timeout": Explanation(
+        title="The guest did not power off",
+        cause="It has no agent and ignores the power button, or hangs.",
+        detection="The shutdown task's exit status.",
+        fix="Look at the VM's console, or stop it.",
+    ),
+    "pve-hotplug-refused": Explanation(
+        title="The guest does not let a device go",
+        cause="It is still mounted or in use.",
+        detection="The server's own words.",
+        fix="Shut the VM down, then run again.",
+    ),
+    "pve-snapshot-refused": Explanation(
+        title="A snapshot cannot be made or found",
+        cause="The storage has none, or the name is taken or unknown.",
+        detection="The task's exit status.",
+        fix="qm listsnapshot VMID lists the snapshots.",
+    ),
+    "pve-start-failed": Explanation(
+        title="The VM could not be started",
+        cause="QEMU ended at once; its own words are in the task's log.",
+        detection="The start task's exit status.",
+        fix="Read the log in the message; correct the VM's hardware.",
+    ),
+    "pve-mapping-changed": Explanation(
+        title="The hardware is not what the mapping says",
+        cause="A card was moved, added or taken out, or the firmware numbers it anew.",
+        detection="The start task compares mapping and hardware.",
+        fix="Map the card anew.",
+    ),
+    "pve-mapping-missing": Explanation(
+        title="There is no such resource mapping",
+        cause="A typo, or it was removed.",
+        detection="The server's own words.",
+        fix="pvesh get /cluster/mapping/pci lists the mappings.",
+    ),
+    "pve-mapping-taken": Explanation(
+        title="A resource mapping of that name is there already",
+        cause="Another run or person made it.",
+        detection="The server's own words.",
+        fix="Use it, or choose another name.",
+    ),
+    "pve-storage-full": Explanation(
+        title="The storage is full",
+        cause="The image or the disk did not fit; the node checks that only while it writes.",
+        detection="The end of the task's log.",
+        fix="Make room on that storage, or name another one.",
+    ),
+    "pve-storage-unavailable": Explanation(
+        title="The storage cannot be used now",
+        cause="It is disabled, not mounted, or not meant for this node.",
+        detection="The server's own words.",
+        fix="pvesm status on the node shows it; enable it, or name another one.",
+    ),
+    "pve-volume-missing": Explanation(
+        title="A file is not on its storage any more",
+        cause="Somebody removed it.",
+        detection="The server's own words.",
+        fix="Run again: what is missing is made anew.",
+    ),
+    "pve-image-other": Explanation(
+        title="Another file has the image's name on the storage",
+        cause="Its content is not that of the image that is asked for.",
+        detection="The node compares checksums before it downloads.",
+        fix="Look at that file, and remove it on the Proxmox pages if nobody needs it.",
+    ),
+    "pve-image-unreadable": Explanation(
+        title="The downloaded file is no disk image",
+        cause="The URL answers with something else, or the file is of another kind than its name says.",
+        detection="The node looks into the file after the download.",
+        fix="Give the URL of a .qcow2, .raw or .vmdk file.",
+    ),
+    "pve-overloaded": Explanation(
+        title="The node could not take the call",
+        cause="It is under load, just starting, or its proxy is being restarted.",
+        detection="The server answered 503 or the like, or could not start the job.",
+        fix="Run again in a moment; look at the node's load.",
+    ),
+    "pve-task-stopped": Explanation(
+        title="Somebody stopped the task",
+        cause="On the Proxmox pages, or by a shutdown of the node.",
+        detection="The task's exit status.",
+        fix="Run again.",
+    ),
+    "pve-task-cut-off": Explanation(
+        title="A task was cut off",
+        cause="The node was restarted in the middle of it, or its process killed.",
+        detection="The task has stopped, and its log has no end.",
+        fix="Run again: what is done is seen, the rest is made.",
+    ),
+    "pve-task-hidden": Explanation(
+        title="The token may not see a task",
+        cause="It was started by another token or user.",
+        detection="The server answered 403 for the task.",
+        fix="Grant Sys.Audit on /nodes/NODE, or use the token that started it.",
+    ),
+    "pve-already-there": Explanation(
+        title="A role, user, token or pool is there already",
+        cause="Another run or person made it.",
+        detection="The server's own words.",
+        fix="Look at it: pveum role list, pveum user list, pveum pool list.",
+    ),
+    "pve-not-there": Explanation(
+        title="A role, user or pool is not there",
+        cause="A typo, or it was removed.",
+        detection="The server's own words.",
+        fix="Look: pveum role list, pveum user list, pveum pool list.",
+    ),
+}
