@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from localai_deploy.domain.connection import Connection
     from localai_deploy.domain.pve.wish import VmWish
-    from localai_deploy.proxmox.node import PveNode
     from localai_deploy.targets.base import Target
 
 _TARGETS = {
@@ -17,11 +16,12 @@ _TARGETS = {
 }
 
 
-def open_vm(name: str, wish: VmWish, node: PveNode, *, become_password: str = "") -> Target:
+def open_vm(name: str, wish: VmWish, *, become_password: str = "") -> Target:
     """The target of a VM; nothing is asked yet."""
+    from localai_deploy.proxmox.node import open_node
     from localai_deploy.targets.proxmox_vm import ProxmoxVm
 
-    return ProxmoxVm(name, wish, node, become_password)
+    return ProxmoxVm(name, wish, open_node, become_password)
 
 
 def open_target(name: str, connection: Connection, *, become_password: str = "") -> Target:

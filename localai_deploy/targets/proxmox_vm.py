@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.plan import StepKind
+from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.domain.pve.facts import VmFacts
 from localai_deploy.domain.pve.network import parse_network_device
 from localai_deploy.domain.pve.planning import VmPlan, plan_vm
@@ -39,15 +41,25 @@ from localai_deploy.targets.guest import (
 from localai_deploy.targets.seed_iso import seed_iso
 from localai_deploy.targets.ssh_host import SshHost
 
+OpenNode = Callable[[NodeConnection, Callable[[str], None]], PveNode]
+"""Opens a node's API; lines of the logs of its tasks go to the second argument."""
+
+_SHARE = re.compile(r"(\d{1,3})(?:\.\d+)? ?%")
+
+
+def _silent(text: str, looks: int) -> None:
+    """Nobody listens."""
+
 
 class ProxmoxVm:
     """See :class:`localai_deploy.targets.base.Target`; before the guest is up only its node can be asked."""
 
-    def __init__(self, name: str, wish: VmWish, node: PveNode, become_password: str = "") -> None:
+    def __init__(self, name: str, wish: VmWish, open_node: OpenNode, become_password: str = "") -> None:
         self.name = name
         self.wish = wish
         self.left_over: list[str] = []
-        self._node = node
+        self._tell: Tell = _silent
+        self._node = open_node(wish.node, self._hear)
         self._password = become_password
         self._host: SshHost | None = None
 
@@ -80,6 +92,7 @@ class ProxmoxVm:
 
     def provision(self, kind: StepKind, plan: VmPlan, tell: Tell) -> None:
         """See :class:`localai_deploy.targets.base.Target`."""
+        self._tell = tell
         match kind:
             case StepKind.IMAGE:
                 self._ensure_image(plan, tell)
@@ -87,6 +100,11 @@ class ProxmoxVm:
                 self._ensure_vm(plan, tell)
             case StepKind.START:
                 self._ensure_up(tell)
+
+    def _hear(self, line: str) -> None:
+        """Pass on how far a download or a copy on the node has come."""
+        if share := _SHARE.findall(line):
+            self._tell(f"{self._node.name} is at work: {share[-1]} %", 0)
 
     def _ensure_image(self, plan: VmPlan, tell: Tell) -> None:
         if plan.vm is None and not plan.spec.template:
@@ -219,7 +237,7 @@ class ProxmoxVm:
                     f"the guest agent of VM {vm.vmid} ({self.name}) does not answer",
                     hint="the guest may still be booting: try again in a minute",
                 )
-            return self._log_in(vm, lambda _text, _looks: None)
+            return self._log_in(vm, _silent)
         return self._host.connect()
 
     def observe(self) -> HostFacts:

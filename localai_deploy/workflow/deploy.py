@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.domain.spec import Choices
 from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import InventoryHost
@@ -32,9 +30,6 @@ from localai_deploy.workflow.provision import Rest, provision
 from localai_deploy.workflow.telling import Say
 from localai_deploy.workflow.together import ask_each
 
-if TYPE_CHECKING:
-    from localai_deploy.proxmox.node import PveNode
-
 
 @dataclass(frozen=True, slots=True)
 class Looked:
@@ -58,26 +53,17 @@ class DeployResult:
 
 
 def open_targets(hosts: Sequence[InventoryHost], stack: ExitStack) -> dict[str, Target]:
-    """A target per host; connections close with ``stack``, VMs of one node share one way to its API."""
-    nodes: dict[NodeConnection, PveNode] = {}
+    """A target per host; connections close with ``stack``."""
     targets = {}
     for host in hosts:
         password = host.secrets.become_password
         if host.vm is None:
             target = open_target(host.name, host.connection, become_password=password)
         else:
-            node = nodes[host.vm.node] = nodes.get(host.vm.node) or _open_node(host.vm.node)
-            target = open_vm(host.name, host.vm, node, become_password=password)
+            target = open_vm(host.name, host.vm, become_password=password)
         stack.callback(target.close)
         targets[host.name] = target
     return targets
-
-
-def _open_node(connection: NodeConnection) -> PveNode:
-    """Import the API's client only where there is a node."""
-    from localai_deploy.proxmox.node import open_node
-
-    return open_node(connection)
 
 
 def look(

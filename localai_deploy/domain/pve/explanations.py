@@ -99,7 +99,7 @@ EXPLANATIONS: dict[str, Explanation] = {
             "may simply not be over yet."
         ),
         detection="The node's calls to the agent went unanswered for the whole time-out.",
-        fix="Look at the guest's console (qm terminal VMID); give it more time: localai_first_boot_timeout_s.",
+        fix="Look at its console (qm terminal VMID); give it more time: localai_first_boot_timeout_s.",
     ),
     "guest-no-address": Explanation(
         title="The guest got no address",
