@@ -7,11 +7,14 @@ from typing import Any
 
 from localai_deploy.domain.pve.images import CloudImage
 from localai_deploy.errors import LocalaiError
-from localai_deploy.proxmox.client import PveClient
+from localai_deploy.proxmox.client import TRANSIENT, PveClient
 from localai_deploy.proxmox.tasks import TaskWaiter
 
 DOWNLOAD_TIMEOUT_S = 3600
 UPLOAD_TIMEOUT_S = 120
+DOWNLOAD_ATTEMPTS = 3
+_DOWNLOADS = frozenset({"download", "imgdownload"})
+_UNKNOWN_END = frozenset({*TRANSIENT, "pve-task-lost", "pve-task-cut-off"})
 
 
 class ImageStore:
@@ -31,7 +34,7 @@ class ImageStore:
             f"node {self._client.node} has no storage {storage!r} that this token may see",
             hint=(
                 "pvesm status on the node lists its storages; to see one that is there, the token needs "
-                f"Datastore.Audit on /storage/{storage}"
+                f"Datastore.Audit or Datastore.AllocateSpace on /storage/{storage}"
             ),
         )
 
@@ -44,12 +47,28 @@ class ImageStore:
         """Have the image on the storage; the node itself downloads and checks it.
 
         With the same checksum an existing file is accepted by the node without a download, and one
-        with another checksum is refused, so this is safe to repeat.
+        with another checksum is refused, so this is safe to repeat: after a lost answer, or a task whose
+        end nobody saw, a download that is still at work is waited for, and the node is asked again.
 
         :returns: its volume id.
-        :raises LocalaiError: ``pve-content-missing``, ``pve-image-checksum``, ``pve-download-failed``.
+        :raises LocalaiError: ``pve-content-missing``, ``pve-image-checksum``, ``pve-image-other``,
+            ``pve-download-failed``.
         """
         self._require(storage, "import")
+        for attempt in range(DOWNLOAD_ATTEMPTS):
+            try:
+                self._await_download(image.file_name)
+                self._download(storage, image)
+                break
+            except LocalaiError as error:
+                if attempt + 1 == DOWNLOAD_ATTEMPTS or not _end_is_unknown(error):
+                    raise
+        volume = f"{storage}:import/{image.file_name}"
+        if volume not in self.volumes(storage, "import"):
+            raise LocalaiError("pve-readback-failed", f"image {volume} is not there after its download")
+        return volume
+
+    def _download(self, storage: str, image: CloudImage) -> None:
         upid = self._client.post(
             f"nodes/{self._client.node}/storage/{storage}/download-url",
             content="import",
@@ -59,10 +78,16 @@ class ImageStore:
             checksum_algorithm=image.algorithm,
         )
         self._waiter.wait(str(upid), DOWNLOAD_TIMEOUT_S)
-        volume = f"{storage}:import/{image.file_name}"
-        if volume not in self.volumes(storage, "import"):
-            raise LocalaiError("pve-readback-failed", f"image {volume} is not there after its download")
-        return volume
+
+    def _await_download(self, file_name: str) -> None:
+        """Wait for downloads of that file which are at work; how they end is seen afterwards."""
+        for task in self._client.get(f"nodes/{self._client.node}/tasks", source="active"):
+            if task["type"] in _DOWNLOADS and str(task["id"]) == file_name:
+                try:
+                    self._waiter.wait(str(task["upid"]), DOWNLOAD_TIMEOUT_S)
+                except LocalaiError as error:
+                    if error.error_id == "pve-task-timeout":
+                        raise
 
     def upload_seed(self, storage: str, file_name: str, content: bytes) -> str:
         """Upload a seed ISO; one of the same name is replaced."""
@@ -93,3 +118,8 @@ class ImageStore:
                 why=f"it takes {', '.join(sorted(held))}",
                 hint=f"on the node: pvesm set {storage} --content {','.join(sorted({*held, content}))}",
             )
+
+
+def _end_is_unknown(error: LocalaiError) -> bool:
+    """The download may be done, at work or never begun; or another run's was faster."""
+    return error.error_id in _UNKNOWN_END or "refusing to override" in str(error)
