@@ -25,12 +25,17 @@ _POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container called ``unit`` (unique on this machine) whose root is ``rootfs``."""
+    """A container called ``unit`` (unique on this machine) whose root is ``rootfs``.
+
+    :param capabilities: what its root may do beyond the usual; a container that sets up its own network needs
+        CAP_NET_ADMIN.
+    """
 
     unit: str
     hostname: str
     rootfs: Path
     console_log: Path
+    capabilities: tuple[str, ...] = ()
 
     def start(self, namespace: str) -> None:
         """Boot systemd in the network namespace; returns at once, the container outlives this process."""
@@ -56,6 +61,7 @@ class Container:
             *("--machine", self.unit, "--hostname", self.hostname, "--register=no", "--keep-unit"),
             *(f"--network-namespace-path=/run/netns/{namespace}", "--link-journal=no"),
             *("--resolv-conf=off", "--timezone=off", "--console=read-only"),
+            *(f"--capability={capability}" for capability in self.capabilities),
         ]
 
     def _cgroups(self) -> list[Path]:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from localai_deploy.sandbox.command import MachineError
+from localai_deploy.sandbox.debian_root import remove_unfinished
 from tests.lab.host import LabHost, find_host, known_names, remove_host, start_host
-from tests.lab.image import SUITES, ensure_image, remove_unfinished
+from tests.lab.image import SUITES, ensure_image
 from tests.lab.layout import Lab, LabError, open_lab
 from tests.lab.mirror_daemon import https_url, mirror_client, mirror_urls, running_pid, serve, stop_mirror
 from tests.lab.network import remove_interfaces
@@ -84,7 +85,7 @@ def clean_lab(lab: Lab) -> list[str]:
         remove_host(lab, name)
     remove_interfaces(lab)
     stop_mirror(lab)
-    remove_unfinished(lab)
+    remove_unfinished(lab.images)
     return names
 
 

@@ -15,17 +15,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localai_deploy.sandbox.debian_root import apt_date_settings, debian_sources
 from tests.lab.layout import LabError
 from tests.lab.mirror import Mirror
 from tests.lab.mirror_daemon import ensure_mirror, mirror_client
-from tests.lab.mirror_debian import apt_date_settings
-from tests.lab.mirror_files import apt_sources, mirror_content
+from tests.lab.mirror_files import mirror_content
 from tests.lab.system import reason_to_skip_images, run
 
 if TYPE_CHECKING:
     from tests.lab.layout import Lab
 
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _PACKAGES = (
     *("systemd", "systemd-sysv", "systemd-boot-efi", "udev", "dbus", "libpam-systemd", "initramfs-tools"),
     *("linux-image-cloud-amd64", "cloud-init", "cloud-guest-utils", "e2fsprogs", "locales", "procps"),
@@ -104,7 +103,8 @@ def ensure_cloud_image(lab: Lab) -> CloudImage:
     """
     mirror = mirror_client(lab).base_url
     recipe = CloudImageRecipe(
-        apt_settings=apt_date_settings(), apt_sources=apt_sources(mirror, CloudImageRecipe.suite, _KEYRING)
+        apt_settings=apt_date_settings(),
+        apt_sources=debian_sources(f"{mirror}/debian", CloudImageRecipe.suite),
     )
     path = lab.files / "images" / f"debian-lab-{recipe.digest}.qcow2"
     if not path.is_file():
@@ -144,7 +144,7 @@ def _install(lab: Lab, recipe: CloudImageRecipe, root: Path) -> None:
     early = root.with_name("early")
     _write_all(early, _EARLY_FILES)
     with Mirror(mirror_content(lab)) as mirror:
-        sources = apt_sources(mirror.listen("127.0.0.1"), recipe.suite, _KEYRING)
+        sources = debian_sources(f"{mirror.listen('127.0.0.1')}/debian", recipe.suite)
         run(*_mmdebstrap(recipe, early, root), input_text=sources)
     for path in root.glob("etc/apt/sources.list.d/*"):
         path.unlink()

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from localai_deploy.sandbox.container import Container
+from localai_deploy.sandbox.debian_root import debian_sources
 from localai_deploy.sandbox.rootfs import Overlay, copy_tree, unmount
 from tests.lab.image import ADMIN, SUITES, ensure_image
 from tests.lab.layout import Lab, LabError
 from tests.lab.mirror_daemon import ensure_mirror
-from tests.lab.mirror_files import apt_sources
 from tests.lab.network import HostNetwork, create_network, host_names, namespace_of, remove_network
 from tests.lab.seed import SUDO_PASSWORD, Seed, Sudo
 from tests.lab.state import Entry, Layers, whole_state
@@ -26,7 +26,6 @@ PRISTINE = "pristine"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _LOGIN_TIMEOUT_S = 60.0
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +185,7 @@ def start_host(lab: Lab, name: str, sudo: Sudo = "nopasswd", suite: str = SUITES
     except FileExistsError:
         raise LabError(f"host {name} is there already: 'python -m tests.lab down {name}' first") from None
     try:
-        return _start(lab, name, image, apt_sources(mirror_url, suite, _KEYRING), sudo)
+        return _start(lab, name, image, debian_sources(f"{mirror_url}/debian", suite), sudo)
     except BaseException:
         remove_host(lab, name)
         raise

@@ -36,12 +36,6 @@ def upstream_of(archive: str) -> str:
     return matching[0] if matching else _DEFAULTS[archive]
 
 
-def apt_date_settings() -> str:
-    """This machine's settings about the age of indexes, as apt.conf: hosts see the same archive."""
-    values = _output("apt-config", "dump", "Acquire::Check-Valid-Until", "Acquire::Check-Date")
-    return "".join(f"{line}\n" for line in values.splitlines() if line.startswith("Acquire::Check-"))
-
-
 def _output(*argv: str) -> str:
     try:
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout

@@ -46,14 +46,3 @@ def _repositories(models: Path) -> Mapping[str, HubRepository]:
 def _sha256(path: Path, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def apt_sources(base_url: str, suite: str, keyring: str) -> str:
-    """An apt source file (deb822) that points at the mirror."""
-    stanza = "Types: deb\nURIs: {}\nSuites: {}\nComponents: main\nSigned-By: {}\n"
-    return "\n".join(
-        (
-            stanza.format(f"{base_url}/debian", f"{suite} {suite}-updates", keyring),
-            stanza.format(f"{base_url}/debian-security", f"{suite}-security", keyring),
-        )
-    )
