@@ -19,8 +19,8 @@ from localai_deploy.sandbox.cache import Cache
 from localai_deploy.sandbox.control import Look
 from localai_deploy.sandbox.settings import (
     default_settings,
-    parse_address,
     parse_archive,
+    parse_forward,
     places_of,
     read_settings,
 )
@@ -40,7 +40,7 @@ _CACHE = click.option(
 )
 
 
-@click.group(epilog="Example: localai-deploy sandbox start --body bare")
+@click.group(epilog="Example: localai-deploy sandbox start --body container")
 def sandbox() -> None:
     """Run an embedded Proxmox VE node on this machine, to try things out without a real one.
 
@@ -51,7 +51,7 @@ def sandbox() -> None:
 
 @sandbox.command(
     short_help="Start it and wait until it answers.",
-    epilog="Example: localai-deploy sandbox start --body bare",
+    epilog="Example: localai-deploy sandbox start --body container",
 )
 @click.option(
     "--body",
@@ -64,15 +64,20 @@ def sandbox() -> None:
 @click.option(
     "--debian-mirror",
     metavar="URL",
-    help="Debian archive for the guests' system and their packages.  [default: http://deb.debian.org/debian]",
+    help="Debian archive for the guests' system and their packages.  [default: this machine's own]",
 )
 @_CACHE
 @click.option(
     "--forward",
     "forwards",
-    metavar="ADDR:PORT",
+    metavar="[NAME=]ADDR:PORT",
     multiple=True,
-    help="Let guests reach this address of this machine under the same address; may be repeated.",
+    help="Let guests reach this address of this machine, also by a name; may be repeated.",
+)
+@click.option(
+    "--guest-ca",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Certificate authority (PEM) that container guests trust besides the usual ones.",
 )
 @output_option
 def start(output: str, **options: Any) -> None:  # noqa: ANN401
@@ -94,9 +99,9 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     if "debian_mirror" in given:
         given["debian_mirror"] = parse_archive(given["debian_mirror"])
     if "forwards" in given:
-        given["forwards"] = tuple(str(parse_address(text)) for text in given["forwards"])
-    if "cache" in given:
-        given["cache"] = str(given["cache"].absolute())
+        given["forwards"] = tuple(str(parse_forward(text)) for text in given["forwards"])
+    for name in {"cache", "guest_ca"} & given.keys():
+        given[name] = str(given[name].absolute())
     if "pve" in given:
         given["pve"] = int(given["pve"])
     return given
@@ -174,6 +179,7 @@ def _data(found: Look) -> dict[str, Any]:
         "pve": settings.pve if settings else None,
         "debian_mirror": settings.debian_mirror if settings else None,
         "cache": settings.cache if settings else None,
+        "guest_ca": settings.guest_ca if settings else None,
         "forwards": list(settings.forwards) if settings else [],
         "vms": _vms(found),
         "trouble": list(found.trouble),

@@ -12,12 +12,14 @@ import pytest
 PACKAGE = Path(__file__).parents[3] / "localai_deploy"
 SANDBOX = sorted((PACKAGE / "sandbox").rglob("*.py"))
 AROUND = {
+    "archive",
     "asking",
     "bodies",
     "cache",
     "control",
     "daemon",
     "explanations",
+    "guest_kinds",
     "own_node",
     "settings",
     "sweeping",

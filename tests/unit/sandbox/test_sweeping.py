@@ -10,12 +10,12 @@ from localai_deploy.errors import LocalaiError
 from localai_deploy.sandbox import sweeping
 from localai_deploy.sandbox.cache import Cache
 from localai_deploy.sandbox.settings import (
-    Address,
+    Forward,
     Places,
     Settings,
     default_settings,
-    parse_address,
     parse_archive,
+    parse_forward,
     places_of,
     read_settings,
     remove_private_files,
@@ -99,7 +99,7 @@ def test_settings_come_back_and_go(tmp_path: Path) -> None:
     assert read_settings(places) == settings
     assert places_of(environment | {"XDG_STATE_HOME": "/elsewhere"}) == places
     remove_private_files(places)
-    assert not places.runtime.exists()
+    assert list(places.runtime.iterdir()) == []
 
 
 def test_two_directories_have_two_tokens() -> None:
@@ -111,16 +111,33 @@ def test_defaults() -> None:
 
 
 def test_addresses() -> None:
-    assert parse_address("198.19.3.4:8443") == Address("198.19.3.4", 8443)
-    for text in ("", "198.19.3.4", "host:80", "198.19.3.4:0", "198.19.3.4:70000", "::1:80"):
+    assert parse_forward("198.19.3.4:8443") == Forward("198.19.3.4", 8443)
+    named = parse_forward("mirror.lab=198.19.3.4:8443")
+    assert (named, str(named)) == (Forward("198.19.3.4", 8443, "mirror.lab"), "mirror.lab=198.19.3.4:8443")
+    for text in (
+        "",
+        "198.19.3.4",
+        "host:80",
+        "198.19.3.4:0",
+        "198.19.3.4:70000",
+        "::1:80",
+        "127.0.0.1:80",
+        "A_b=198.19.3.4:80",
+    ):
         with pytest.raises(LocalaiError) as caught:
-            parse_address(text)
+            parse_forward(text)
         assert caught.value.error_id == "sandbox-forward-invalid"
 
 
 def test_archives() -> None:
     assert parse_archive("http://deb.debian.org/debian/") == "http://deb.debian.org/debian"
-    for text in ("", "deb.debian.org", "ftp://deb.debian.org/debian", "http:///debian"):
+    for text in (
+        "",
+        "deb.debian.org",
+        "ftp://deb.debian.org/debian",
+        "http:///debian",
+        "http://127.0.0.1:3142/debian",
+    ):
         with pytest.raises(LocalaiError) as caught:
             parse_archive(text)
         assert caught.value.error_id == "sandbox-mirror-invalid"

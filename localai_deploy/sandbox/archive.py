@@ -1,0 +1,27 @@
+"""The Debian archive of guests: the one of this machine unless another is named."""
+
+from __future__ import annotations
+
+import subprocess
+
+from localai_deploy.sandbox.debian_root import DEBIAN
+
+
+def own_archive() -> str:
+    """Base URL of the Debian archive in this machine's apt sources, else Debian's own."""
+    found = [uri.rstrip("/") for uri in _output("apt-get", "indextargets", "--format", "$(REPO_URI)").split()]
+    usable = [uri for uri in found if uri.startswith("http") and uri.endswith("/debian")]
+    return usable[0] if usable else DEBIAN
+
+
+def date_settings() -> str:
+    """Settings of this machine about the age of an archive's indexes, as lines of apt.conf."""
+    dumped = _output("apt-config", "dump", "Acquire::Check-Valid-Until", "Acquire::Check-Date")
+    return "".join(f"{line}\n" for line in dumped.splitlines() if line.startswith("Acquire::Check-"))
+
+
+def _output(*argv: str) -> str:
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:
+        return ""
