@@ -119,7 +119,7 @@ class ContainerBody:
             with self.bodies.turn:
                 self.bodies.forget_deleted()
                 self._prepare(plan)
-            macs = _macs(plan.config)
+            macs = macs_of(plan.config)
             self.container.start(self.bodies.network.add_container(self.vmid, macs))
             if not self.container.pids():
                 raise MachineError(f"the container ended at once; see {self.container.console_log}")
@@ -135,8 +135,12 @@ class ContainerBody:
             for name, text in self.bodies.files.items():
                 (self.rootfs / name).parent.mkdir(parents=True, exist_ok=True)
                 (self.rootfs / name).write_text(text)
-            (self.folder / "disk").write_text(_identity(disk))
+            self.remember(disk)
         plant_seed(find_seed({slot: file for slot, file in plan.disks.items() if file != disk}), self.rootfs)
+
+    def remember(self, disk: str) -> None:
+        """Tie what it has written to the file of its first disk."""
+        (self.folder / "disk").write_text(_identity(disk))
 
     def has_disk(self) -> bool:
         """Whether it was ever started and the disk that it was started with is still the same."""
@@ -250,7 +254,7 @@ def _identity(file: str) -> str:
         return ""
 
 
-def _macs(config: Mapping[str, Any]) -> dict[int, str]:
+def macs_of(config: Mapping[str, Any]) -> dict[int, str]:
     """The MAC of each network card by the card's number."""
     cards = {
         card[1]: _MAC.search(str(value)) for name, value in config.items() if (card := _CARD.fullmatch(name))

@@ -12,6 +12,7 @@ SUITE = "trixie"
 AGENT_SOCKET = "run/qemu-ga.sock"
 """Below the guest's root."""
 
+_AGENT = "qemu-guest-agent.service"
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "libnss-myhostname", "openssh-server"),
     *("cloud-init", "netplan.io", "sudo", "python3", "python3-apt", "iproute2", "ca-certificates"),
@@ -25,6 +26,7 @@ _MASKED = (
 _COMMANDS = (
     f"systemctl mask --quiet {' '.join(_MASKED)}",
     "systemctl enable --quiet systemd-networkd.service",
+    f"ln -s ../{_AGENT} /etc/systemd/system/multi-user.target.wants/{_AGENT}",
     "rm -f /etc/ssh/ssh_host_* /etc/apt/sources.list /etc/apt/sources.list.d/* /var/lib/dbus/machine-id",
 )
 _AGENT_UNIT = f"""\
@@ -36,10 +38,8 @@ ConditionFileIsExecutable=/usr/sbin/qemu-ga
 ExecStart=/usr/sbin/qemu-ga --method=unix-listen --path=/{AGENT_SOCKET}
 Restart=always
 RestartSec=0
-
-[Install]
-WantedBy=multi-user.target
 """
+"""Starts with the system as soon as the agent is installed, which is udev's work on a machine."""
 _MAC_BY_WHAT_IT_IS = """\
 [Service]
 ExecStartPre=+/bin/sh -c "sed -i s/^PermanentMACAddress=/MACAddress=/ /run/systemd/network/*.network || true"
@@ -52,7 +52,7 @@ _FILES = {
     "etc/machine-id": "",
     "etc/resolv.conf": "options timeout:1 attempts:1\n",
     "etc/systemd/system/systemd-networkd.service.d/container.conf": _MAC_BY_WHAT_IT_IS,
-    "etc/systemd/system/qemu-guest-agent.service": _AGENT_UNIT,
+    f"etc/systemd/system/{_AGENT}": _AGENT_UNIT,
 }
 _WITHOUT = ("doc", "info", "locale", "man")
 

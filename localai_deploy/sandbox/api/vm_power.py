@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from localai_deploy.sandbox.answers import died
 from localai_deploy.sandbox.api.vm_start import start_vm
 from localai_deploy.sandbox.pending import apply_pending
@@ -57,8 +59,9 @@ def _power_down(call: Call, vm: Vm, task: Task) -> None:
         task.say("VM is paused - stop instead of shutdown")
         return _off(call, vm)
     timeout_s = call.values.get("timeout", _SHUTDOWN_S)
+    began = time.monotonic()
     if not vm.body.shutdown(timeout_s):
-        task.wait(timeout_s * call.site.pace.scale)
+        task.wait(timeout_s * call.site.pace.scale - (time.monotonic() - began))
         if not call.values.get("forceStop"):
             raise TaskFailed("VM quit/powerdown failed - got timeout")
         task.say("VM still running - terminating now with SIGTERM")
