@@ -43,6 +43,26 @@ class ImageStore:
         path = f"nodes/{self._client.node}/storage/{storage}/content"
         return {str(entry["volid"]): entry for entry in self._client.get(path, content=content)}
 
+    def require_reachable(self, image: CloudImage) -> None:
+        """Let the node ask at the image's URL, without fetching it.
+
+        :raises LocalaiError: ``pve-image-unreachable``; ``pve-forbidden``.
+        """
+        try:
+            self._client.get(f"nodes/{self._client.node}/query-url-metadata", url=image.url)
+        except LocalaiError as error:
+            if error.error_id in {"pve-forbidden", *TRANSIENT}:
+                raise
+            raise LocalaiError(
+                "pve-image-unreachable",
+                f"node {self._client.node} cannot fetch the image {image.url}",
+                why=error.why or error.what,
+                hint=(
+                    "the node itself downloads it: check its network and DNS; or let it fetch from a mirror of "
+                    "your own: localai_mirrors.images, or another --image"
+                ),
+            ) from error
+
     def ensure_image(self, storage: str, image: CloudImage) -> str:
         """Have the image on the storage; the node itself downloads and checks it.
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.facts import HostFacts
-from localai_deploy.domain.plan import StepKind
+from localai_deploy.domain.plan import Finding, StepKind
 from localai_deploy.domain.pve.credentials import NodeConnection
-from localai_deploy.domain.pve.facts import VmFacts
+from localai_deploy.domain.pve.facts import NodeFacts, VmFacts
 from localai_deploy.domain.pve.network import parse_network_device
 from localai_deploy.domain.pve.planning import VmPlan, plan_vm
 from localai_deploy.domain.pve.seed import Seed, check_public_keys, seed_file_name, seed_volume_name
@@ -88,7 +88,20 @@ class ProxmoxVm:
             facts,
             vm,
             has_key=bool(self.wish.authorized_keys),
+            problems=self._image_problems(facts) if vm is None else (),
         )
+
+    def _image_problems(self, facts: NodeFacts) -> tuple[Finding, ...]:
+        """Whether the node reaches an image that it has still to download; without the right to ask: none."""
+        image = self.wish.image
+        names = {volume.rpartition("/")[2] for volume in facts.images}
+        if self.wish.spec.template or image.file_name in names:
+            return ()
+        try:
+            self._node.images.require_reachable(image)
+        except LocalaiError as error:
+            return (Finding.from_error(error),) if error.error_id == "pve-image-unreachable" else ()
+        return ()
 
     def provision(self, kind: StepKind, plan: VmPlan, tell: Tell) -> None:
         """See :class:`localai_deploy.targets.base.Target`."""

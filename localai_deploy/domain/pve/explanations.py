@@ -44,6 +44,12 @@ EXPLANATIONS: dict[str, Explanation] = {
             "name its id with localai_template."
         ),
     ),
+    "pve-image-unreachable": Explanation(
+        title="The node cannot fetch the disk image",
+        cause="No way from the node to the image's server, or no such file there any more.",
+        detection="GET /nodes/N/query-url-metadata, before anything is made.",
+        fix="Check the node's network and DNS; localai_mirrors.images names a mirror of your own.",
+    ),
     "pve-pool-missing": Explanation(
         title="Pool localai is not there",
         cause="Our VMs lie in a pool of their own, so that the token reaches no others.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from localai_deploy.domain import paths
@@ -65,7 +65,7 @@ def plan_vm(spec: VmSpec, image: CloudImage, node: NodeFacts, vm: VmFacts | None
     rights = rights_findings(needs, node.permissions, node.node)
     observations = {kind: _OBSERVE[kind](spec, image, node, vm) for kind in VM_STEPS}
     steps = tuple(_step(kind, observations[kind], vm) for kind in VM_STEPS)
-    return VmPlan(spec, image, node, vm, observations, steps, (*rights, *findings))
+    return VmPlan(spec, image, node, vm, observations, steps, (*rights, *findings, *problems))
 
 
 def _with_storages_of(spec: VmSpec, vm: VmFacts) -> VmSpec:
