@@ -156,8 +156,7 @@ def _launch(places: Places, settings: Settings, say: Say) -> None:
             for text in hear(lines):
                 say(text)
     except LocalaiError as error:
-        if error.error_id == "sandbox-start-failed":
-            error.why = "; ".join([*filter(None, [error.why]), *_last_words(places)])
+        error.why = error.why or "; ".join(_last_words(places))
         raise
 
 

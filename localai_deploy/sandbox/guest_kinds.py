@@ -74,13 +74,12 @@ def _network(around: Surroundings, archive: str) -> Iterator[GuestNetwork]:
     with ExitStack() as stack:
         stack.callback(network.remove)
         network.create()
-        for forward in (*around.settings.parsed_forwards(), *_ways_to(archive)):
-            inside = forward.host if _is_address(forward.host) else network.gateway
-            if inside != network.gateway:
-                network.answer_for(inside)
-            stack.enter_context(
-                Gateway(network.namespace, (inside, forward.port), (forward.host, forward.port))
-            )
+        ways = (*around.settings.parsed_forwards(), *_ways_to(archive))
+        for host, port in sorted({(way.host, way.port) for way in ways}):
+            inside = host if _is_address(host) else network.gateway
+            if inside == host:
+                network.answer_for(host)
+            stack.enter_context(Gateway(network.namespace, (inside, port), (host, port)))
         yield network
 
 
@@ -93,7 +92,8 @@ def _hosts(settings: Settings, archive: str, gateway: str) -> str:
     """``/etc/hosts`` of guests: the names of forwarded addresses, and the archive's where it is a name."""
     named = [(forward.host, forward.name) for forward in settings.parsed_forwards() if forward.name]
     named += [(gateway, way.host) for way in _ways_to(archive) if not _is_address(way.host)]
-    return "".join(f"{address}\t{names}\n" for address, names in (*_HOSTS.items(), *named))
+    lines = dict.fromkeys((*_HOSTS.items(), *named))
+    return "".join(f"{address}\t{names}\n" for address, names in lines)
 
 
 def _is_address(host: str) -> bool:
