@@ -58,8 +58,8 @@ class ImageStore:
                 f"node {self._client.node} cannot fetch the image {image.url}",
                 why=error.why or error.what,
                 hint=(
-                    "the node itself downloads it: check its network and DNS; or let it fetch from a mirror of "
-                    "your own: localai_mirrors.images, or another --image"
+                    "the node itself downloads it: check its network and DNS; or let it fetch from a mirror "
+                    "of your own: localai_mirrors.images, or another --image"
                 ),
             ) from error
 

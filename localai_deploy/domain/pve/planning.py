@@ -50,10 +50,19 @@ class VmPlan:
         return not any(step.changes_host for step in self.steps)
 
 
-def plan_vm(spec: VmSpec, image: CloudImage, node: NodeFacts, vm: VmFacts | None, *, has_key: bool) -> VmPlan:
+def plan_vm(
+    spec: VmSpec,
+    image: CloudImage,
+    node: NodeFacts,
+    vm: VmFacts | None,
+    *,
+    has_key: bool,
+    problems: Iterable[Finding] = (),
+) -> VmPlan:
     """Plan one VM; ``vm`` is ours and carries the spec's name, or is not there yet.
 
     :param has_key: an SSH key is known that the guest's user can be given.
+    :param problems: what was found out besides.
     """
     if vm is None:
         spec, findings = choose_storages(spec, node)
