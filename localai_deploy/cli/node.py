@@ -106,21 +106,20 @@ def permissions(node_name: str, **options: Any) -> None:  # noqa: ANN401
     administrator it is told only what differs.
     """
     _check(options)
-    place = _place(node_name, options)
     if options["pve"]:
-        version = PveVersion(int(options["pve"]), 0)
-        views = [_unseen(access) for access in _accesses(_installed(place), version, options)]
+        place, version = _installed(_place(node_name, options)), PveVersion(int(options["pve"]), 0)
+        views = [_unseen(access) for access in _accesses(place, version, options)]
         _print(node_name, options["pve"], views, options)
         return
     from localai_deploy.proxmox.client import PveClient
 
     client = PveClient(_connection(node_name))
     version = client.version()
-    accesses = _accesses(_chosen(client, place), version, options)
-    views = [_seen(client, access, options) for access in accesses]
+    place = _chosen(client, _place(client.node, options))
+    views = [_seen(client, access, options) for access in _accesses(place, version, options)]
     if options["apply_them"]:
         _apply(client, views, options)
-    _print(node_name, str(version), views, options)
+    _print(client.node, str(version), views, options)
 
 
 def _check(options: Mapping[str, Any]) -> None:

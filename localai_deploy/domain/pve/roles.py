@@ -7,9 +7,10 @@ than it needs, each of the two is a set of PVE roles, one for a kind of path: wh
 Left out on purpose:
 
 - ``Datastore.Allocate``. The server wants it to delete the first boot's ISO, but on that storage it also
-  lets a token delete every backup, ISO and disk of anybody. The seed holds no secret and is replaced by
-  the next VM of its name, so it is named as left over instead. Who has a storage for seeds alone can
-  grant it there (``deletes_seeds``).
+  lets a token delete every backup, ISO and disk of anybody. The seed holds no secret and has less than
+  1 MiB, so it is named as left over instead. Who has a storage for seeds alone can grant it there
+  (``deletes_seeds``); that storage also keeps ``Datastore.AllocateTemplate``, which lets a token write over
+  ISOs, away from everybody else's.
 - Anything on ``/vms``. A leaked token reaches VMs of the pool only.
 - ``PUT /storage`` (a storage's content types): it takes ``Datastore.Allocate`` on all storages at once.
 - Rights to hand rights out (``Permissions.Modify``, ``Sys.Modify``, ``User.Modify``).

@@ -28,6 +28,7 @@ PRINTED = {
     "model-pull",
     "model-rm",
     "model-verify",
+    "node-permissions",
     "plan",
     "render",
     "sandbox-reset",
