@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any, cast
 
 from localai_deploy.errors import LocalaiError
 from localai_deploy.sandbox.body import BareBody, GuestBody
@@ -33,34 +35,51 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
-    """Bodies that can be had, and how their guests are reached by SSH."""
+    """Bodies that can be had, and how their guests are reached by SSH.
+
+    :param kvm: the node says that its CPU runs guests itself.
+    """
 
     make: Callable[[int], GuestBody]
     guest_ssh_args: tuple[str, ...] = ()
+    kvm: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class BodyKind:
-    """One kind.
+    """One kind; its modules are imported only when it is used.
 
     :param summary: what a guest of this kind is, for people.
-    :param packages: Debian package by the command that it is needed for.
+    :param opener: ``MODULE:FUNCTION`` below this package that opens its bodies; empty: they need nothing.
+    :param packages: ``MODULE:CONSTANT``, Debian package by the command or file that it is needed for.
     """
 
     summary: str
-    open: Callable[[Surroundings], AbstractContextManager[Bodies]]
-    needs_root: bool = True
-    packages: Mapping[str, str] = field(default_factory=dict)
-
-
-@contextmanager
-def _bare(_: Surroundings) -> Iterator[Bodies]:
-    yield Bodies(lambda vmid: BareBody())  # noqa: ARG005 - one body is as good as another
+    opener: str = ""
+    packages: str = ""
 
 
 KINDS: dict[str, BodyKind] = {
-    "bare": BodyKind("no guest: a VM is only switched on and off", _bare, needs_root=False),
+    "container": BodyKind(
+        "a systemd container that is up in seconds, with this machine's kernel",
+        "guest_kinds:container_bodies",
+        "container_body:PACKAGES",
+    ),
+    "qemu": BodyKind(
+        "a real virtual machine; minutes to boot where KVM does not work",
+        "guest_kinds:qemu_bodies",
+        "qemu_body:PACKAGES",
+    ),
+    "bare": BodyKind("no guest at all, a VM is only switched on and off"),
 }
+
+
+def open_bodies(name: str, around: Surroundings) -> AbstractContextManager[Bodies]:
+    """Bodies of a kind, until the context ends."""
+    opener = KINDS[name].opener
+    if not opener:
+        return nullcontext(Bodies(lambda vmid: BareBody()))  # noqa: ARG005 - one is as good as another
+    return cast("AbstractContextManager[Bodies]", _named(opener)(around))
 
 
 def check_prerequisites(name: str) -> None:
@@ -69,20 +88,26 @@ def check_prerequisites(name: str) -> None:
     :raises LocalaiError: ``sandbox-needs-root``, ``sandbox-packages-missing``.
     """
     kind = KINDS[name]
-    if kind.needs_root and os.geteuid() != 0:
+    if kind.opener and os.geteuid() != 0:
         raise LocalaiError(
             "sandbox-needs-root",
             f"guests of kind {name} need root",
             why="a network namespace and mounts are made for them",
             hint="run it with sudo; --body bare needs no root, but nothing can be installed in its guests",
         )
-    missing = sorted({package for command, package in kind.packages.items() if not _is_there(command)})
+    packages: Mapping[str, str] = _named(kind.packages) if kind.packages else {}
+    missing = sorted({package for command, package in packages.items() if not _is_there(command)})
     if missing:
         raise LocalaiError(
             "sandbox-packages-missing",
             f"guests of kind {name} need Debian packages that are not here: {', '.join(missing)}",
             hint=f"apt-get install --no-install-recommends {' '.join(missing)}",
         )
+
+
+def _named(path: str) -> Any:  # noqa: ANN401
+    module, _, name = path.partition(":")
+    return getattr(import_module(f"localai_deploy.sandbox.{module}"), name)
 
 
 def _is_there(command: str) -> bool:

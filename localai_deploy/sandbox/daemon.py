@@ -25,7 +25,7 @@ from typing import NoReturn
 
 from localai_deploy.domain.pve.credentials import NodeConnection, parse_fingerprint, parse_token
 from localai_deploy.errors import ExitCode, LocalaiError
-from localai_deploy.sandbox.bodies import KINDS, Bodies, Surroundings
+from localai_deploy.sandbox.bodies import Bodies, Surroundings, open_bodies
 from localai_deploy.sandbox.own_node import machine_cluster
 from localai_deploy.sandbox.server import Credentials, Sandbox
 from localai_deploy.sandbox.settings import Places, Settings, places_of, read_settings, remove_private_files
@@ -179,7 +179,7 @@ def _open(places: Places, settings: Settings, stack: ExitStack, telling: Telling
     folder = places.data / "bodies"
     folder.mkdir()
     surroundings = Surroundings(places.token, folder, settings, telling.progress)
-    bodies = stack.enter_context(KINDS[settings.body].open(surroundings))
+    bodies = stack.enter_context(open_bodies(settings.body, surroundings))
     sandbox = Sandbox(_site(places, settings, 0, bodies, User("root@pam", secrets.token_urlsafe(24))))
     credentials = sandbox.start()
     stack.callback(sandbox.stop)
@@ -193,6 +193,7 @@ def _site(places: Places, settings: Settings, generation: int, bodies: Bodies, r
     files = places.data / f"storages-{generation}"
     files.mkdir()
     cluster = machine_cluster(settings.pve, NODE, files, root)
+    cluster.nodes[NODE].kvm = bodies.kvm
     return Site(cluster, str(files), make_body=bodies.make)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,17 +17,20 @@ from localai_deploy.errors import InputError
 from localai_deploy.sandbox_record import remove_record, runtime_directory, write_private
 
 _SETTINGS_NAME = "settings.json"
+_FORWARD = re.compile(r"(?:(?P<name>[a-z0-9.-]+)=)?(?P<host>[0-9.]+):(?P<port>[0-9]{1,5})")
+_PORTS = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """An IPv4 address and a TCP port."""
+class Forward:
+    """A TCP port of a host that guests reach; ``name`` is what they may call an address."""
 
     host: str
     port: int
+    name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"{self.name}={self.host}:{self.port}" if self.name else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,10 @@ class Settings:
     """All that decides what a sandbox is.
 
     :param pve: main number of the release that it behaves as.
-    :param debian_mirror: base URL of a Debian archive for guests and their root; empty: Debian's own.
     :param cache: the directory of what is built once and kept.
-    :param forwards: addresses of this machine that guests reach under the same address.
+    :param debian_mirror: base URL of a Debian archive for guests and their root; empty: this machine's own.
+    :param forwards: ``[NAME=]ADDR:PORT`` of this machine that guests reach under the same address.
+    :param guest_ca: file of a certificate authority that container guests trust; empty: none.
     """
 
     body: str
@@ -44,10 +49,11 @@ class Settings:
     cache: str
     debian_mirror: str = ""
     forwards: tuple[str, ...] = ()
+    guest_ca: str = ""
 
-    def addresses(self) -> list[Address]:
-        """The forwards, parsed."""
-        return [parse_address(text) for text in self.forwards]
+    def parsed_forwards(self) -> list[Forward]:
+        """The forwards as values."""
+        return [parse_forward(text) for text in self.forwards]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,23 +137,34 @@ def _read(runtime: Path) -> dict[str, Any]:
         return {}
 
 
-def parse_address(text: str) -> Address:
-    """Read ``ADDR:PORT``.
+def parse_forward(text: str) -> Forward:
+    """Read ``[NAME=]ADDR:PORT``.
 
     :raises InputError: ``sandbox-forward-invalid``.
     """
-    host, _, port = text.rpartition(":")
+    match = _FORWARD.fullmatch(text)
     try:
-        address = ipaddress.IPv4Address(host)
+        address = ipaddress.IPv4Address(match["host"]) if match else None
     except ValueError:
         address = None
-    if address is None or not port.isdecimal() or not 0 < int(port) < 65536:
+    if match is None or address is None or not 0 < int(match["port"]) < _PORTS:
         raise InputError(
             "sandbox-forward-invalid",
             f"{text!r} is no address with a port",
-            hint="write it like 192.0.2.10:8080",
+            hint="write it like 192.0.2.10:8080, or mirror.example.org=192.0.2.10:8080 to give it a name",
         )
-    return Address(str(address), int(port))
+    if address.is_loopback:
+        raise _own_loopback("sandbox-forward-invalid", text)
+    return Forward(str(address), int(match["port"]), match["name"] or "")
+
+
+def _own_loopback(error_id: str, text: str) -> InputError:
+    return InputError(
+        error_id,
+        f"guests cannot reach {text!r}",
+        why="their loopback addresses are their own",
+        hint="let the server listen on another address of this machine",
+    )
 
 
 def parse_archive(url: str) -> str:
@@ -162,4 +179,6 @@ def parse_archive(url: str) -> str:
             f"{url!r} is no base URL of a Debian archive",
             hint="write it like http://deb.debian.org/debian",
         )
+    if parts.hostname == "localhost" or parts.hostname.startswith("127."):
+        raise _own_loopback("sandbox-mirror-invalid", url)
     return url.rstrip("/")

@@ -95,7 +95,7 @@ def output(*words: str) -> str:
 
 
 def network_state() -> dict[str, object]:
-    """Interfaces, addresses, routes, rules and settings of this machine, less what other tests' hosts have."""
+    """Interfaces, addresses, routes, rules and settings of this machine, less those of labs."""
 
     def ask(*words: str) -> list[dict[str, Any]]:
         return list(json.loads(output("ip", "-json", *words) or "[]"))
