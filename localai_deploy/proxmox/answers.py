@@ -76,8 +76,8 @@ def error_of_task(task: str, exitstatus: str, log: Sequence[str]) -> LocalaiErro
             hint="the node was restarted, or the job killed; run again: what is done is seen",
             exit_code=ExitCode.PARTIAL,
         )
-    cause = _cause_in(log)
-    if cause is not None and rule_for(exitstatus) is None:
+    cause, rule = _cause_in(log), rule_for(exitstatus)
+    if cause is not None and (rule is None or rule.error_id == "pve-start-failed"):
         return _with_log(error_from_text(task, f"{exitstatus.strip()}: {cause.strip()}"), log)
     return _with_log(error_from_text(task, exitstatus), log)
 

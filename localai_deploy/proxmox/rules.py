@@ -19,7 +19,7 @@ class Rule:
         return self.pattern.search(text) is not None
 
 
-def _rule(pattern: str, error_id: str, hint: str = "") -> Rule:
+def _rule(pattern: str, error_id: str, hint: str) -> Rule:
     return Rule(re.compile(pattern, re.IGNORECASE), error_id, hint)
 
 
@@ -58,7 +58,9 @@ RULES: tuple[Rule, ...] = (
         _AGAIN,
     ),
     _rule(
-        r"Configuration file '.*' does not exist|unable to find configuration file for VM", "pve-vm-missing"
+        r"Configuration file '.*' does not exist|unable to find configuration file for VM",
+        "pve-vm-missing",
+        "qm list on the node lists its VMs",
     ),
     _rule(
         r"VM \d+ is running - destroy failed|VM \d+ already running",
@@ -86,7 +88,11 @@ RULES: tuple[Rule, ...] = (
         "pve-hotplug-refused",
         "the guest holds the device: shut the VM down, then run again",
     ),
-    _rule(r"No QEMU guest agent configured|QEMU guest agent is not running", "pve-agent-silent"),
+    _rule(
+        r"No QEMU guest agent configured|QEMU guest agent is not running",
+        "pve-agent-silent",
+        "the guest may still be booting: wait, or look at its console",
+    ),
     _rule(
         r"snapshot (name )?'[^']*' (already used|does not exist)|snapshot feature is not available",
         "pve-snapshot-refused",
