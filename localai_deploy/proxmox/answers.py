@@ -117,7 +117,12 @@ def _error(error_id: str, refusal: Refusal, hint: str) -> LocalaiError:
 
 _UNNAMED = (
     (re.compile(r"POST /nodes/[^/]+/qemu(?:/\d+/clone)?"), "VM.Allocate on /pool/localai"),
-    (re.compile(r"POST /nodes/([^/]+)/storage/[^/]+/download-url"), r"Sys.AccessNetwork on /nodes/\1"),
+    (
+        re.compile(
+            r"(?:POST /nodes/([^/]+)/storage/[^/]+/download-url|GET /nodes/([^/]+)/query-url-metadata)"
+        ),
+        r"Sys.AccessNetwork on /nodes/\1\2",
+    ),
 )
 """Calls whose refusal names neither path nor privilege, and what they ask for."""
 

@@ -121,6 +121,7 @@ class Flow:
         assert self.vms.named(self.spec.name) is None
 
     def fetch_image(self) -> None:
+        self.images.require_reachable(IMAGE)
         self.images.ensure_image(self.spec.image_storage, IMAGE)
 
     def upload_seed(self) -> None:

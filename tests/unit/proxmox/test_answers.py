@@ -144,3 +144,18 @@ def test_memory_that_qemu_could_not_get() -> None:
     log = ("kvm: cannot set up guest memory 'pc.ram': Cannot allocate memory", "TASK ERROR: start failed: x")
     error = error_of_task("task qmstart of 100", "start failed: QEMU exited with code 1", log)
     assert error.error_id == "pve-memory-short"
+
+
+@pytest.mark.parametrize(
+    ("call", "right"),
+    [
+        ("POST /nodes/pve1/qemu", "VM.Allocate on /pool/localai"),
+        ("POST /nodes/pve1/qemu/900/clone", "VM.Allocate on /pool/localai"),
+        ("POST /nodes/pve1/storage/local/download-url", "Sys.AccessNetwork on /nodes/pve1"),
+        ("GET /nodes/pve1/query-url-metadata", "Sys.AccessNetwork on /nodes/pve1"),
+        ("GET /nodes/pve1/else", "a privilege that the server does not name"),
+    ],
+)
+def test_refusals_that_name_nothing(call: str, right: str) -> None:
+    error = error_of(Refusal(call, 403, "Permission check failed", {}))
+    assert (error.error_id, error.hint) == ("pve-forbidden", f"the token lacks {right}")
