@@ -49,6 +49,7 @@ class Claims:
         for vmid in candidates:
             call = create(vmid)
             if self._create(vmid, uuid, call):
+                self._configure(vmid, call)
                 self._compare(vmid, call.wanted)
                 self._yield_to_rival(vmid, name)
                 return vmid
@@ -79,17 +80,13 @@ class Claims:
                 raise
             return self._recover(vmid, uuid, error)
         self._wait_for_create(vmid, uuid, upid)
-        self._configure(vmid, call)
         return True
 
     def _configure(self, vmid: int, call: Creation) -> None:
-        """Give a clone its own identity and values; what it has of the template's disks stays."""
-        if call.config:
-            found = self._vms.config(vmid)
-            values = {
-                key: value for key, value in call.config.items() if key != "efidisk0" or key not in found
-            }
-            self._vms.change(vmid, values, str(found["digest"]))
+        """Set what the create could not; what a clone has of its template's disks stays."""
+        found = self._vms.config(vmid)
+        values = {key: value for key, value in call.config.items() if key != "efidisk0" or key not in found}
+        self._vms.change(vmid, values, str(found["digest"]))
 
     def _wait_for_create(self, vmid: int, uuid: str, upid: str) -> None:
         """A task that the server forgot may have done its work: what is there decides."""

@@ -23,6 +23,7 @@ from localai_deploy.domain.pve.vm import (
     VmIdentity,
     candidate_ids,
     creation,
+    finishing,
     new_identity,
 )
 from localai_deploy.domain.pve.wish import VmWish
@@ -179,6 +180,8 @@ class ProxmoxVm:
         }
         now = {**vm.config, "net0": str(card), "cores": vm.config.get("cores", 1)}
         values = {key: value for key, value in wanted.items() if str(now.get(key, "")) != str(value)}
+        if vm.block.unfinished:
+            values |= finishing(vm.block)
         if values:
             self._node.vms.change(vm.vmid, values, str(vm.config["digest"]))
         return vm.vmid

@@ -80,7 +80,6 @@ class Flow:
     client: PveClient
     spec: VmSpec
     deletes_seeds: bool = False
-    tags_with_create: bool = False
     done: list[str] = field(default_factory=list)
     vmid: int = 0
     seed: str = ""
@@ -135,8 +134,7 @@ class Flow:
     def creation(self, vmid: int) -> Creation:
         image = f"{self.spec.image_storage}:import/{IMAGE.file_name}"
         has_kvm = Acceleration(has_kvm=True)
-        made = creation(self.spec, vmid, self.identity, image=image, seed=self.seed, acceleration=has_kvm)
-        return made if self.tags_with_create else tags_afterwards(made)
+        return creation(self.spec, vmid, self.identity, image=image, seed=self.seed, acceleration=has_kvm)
 
     def read_host_key(self) -> None:
         assert self.vms.read_file(self.vmid, "/etc/ssh/ssh_host_ed25519_key.pub") == HOST_KEY
@@ -152,12 +150,6 @@ class Flow:
 
     def list_own(self) -> None:
         assert [vm.vmid for vm in self.vms.ours()] == [self.vmid]
-
-
-def tags_afterwards(made: Creation) -> Creation:
-    """Tags in a call of their own: a create asks for their right on the VM before it is in the pool."""
-    sent = {key: value for key, value in made.sent.items() if key != "tags"}
-    return replace(made, sent=sent, config={"tags": "localai", **made.config})
 
 
 def take_away(sandbox: Sandbox, path: str, privilege: str) -> None:

@@ -120,13 +120,6 @@ def test_the_role_holds_what_the_table_says(major: int, place: str) -> None:
     assert pairs(run_access(spec_at(place), VERSIONS[major])) == set(expected(major, place))
 
 
-@pytest.mark.xfail(strict=True, reason="the create sends tags, which 9 checks before the VM is in its pool")
-def test_the_role_is_enough_for_a_create_with_tags() -> None:
-    with serving(9) as sandbox:
-        client = grant(sandbox, run_access(spec_at("apart"), VERSIONS[9]))
-        Flow(client, spec_at("apart"), tags_with_create=True).run()
-
-
 @pytest.mark.parametrize(("major", "place", "path", "privilege", "step"), CASES)
 def test_without_one_privilege_a_step_fails(
     major: int, place: str, path: str, privilege: str, step: str

@@ -2,6 +2,7 @@
 
 A VM is ours when pool and tag are ours *and* the block names this very VM: its vmid and its SMBIOS
 UUID. A clone has another UUID, a backup restored elsewhere another vmid, so neither is taken for ours.
+While a VM is being made, its block says so in place of the tag.
 """
 
 from __future__ import annotations
@@ -28,16 +29,21 @@ class OwnershipBlock:
 
     :param uuid: the SMBIOS UUID, lower case.
     :param spec: what was asked for, as plain data, so that no local file is needed to find it again.
+    :param unfinished: the VM was created and has not got its tag yet: a token whose rights are those of the
+        pool can set tags only once the VM lies in it.
     """
 
     name: str
     vmid: int
     uuid: str
     spec: Mapping[str, Any] = field(default_factory=dict)
+    unfinished: bool = False
 
     def render(self, note: str = "") -> str:
         """The description: ``note`` (what people wrote) stays in front of the block."""
-        data = {"name": self.name, "vmid": self.vmid, "uuid": self.uuid, "spec": dict(self.spec)}
+        data: dict[str, Any] = {"name": self.name, "vmid": self.vmid, "uuid": self.uuid}
+        data |= {"spec": dict(self.spec), **({"begun": True} if self.begun else {})}
+        data |= {"unfinished": True} if self.unfinished else {}
         block = f"{BEGIN}\n{json.dumps(data, sort_keys=True)}\n{END}"
         return f"{note.rstrip()}\n\n{block}\n" if note.strip() else f"{block}\n"
 
@@ -49,7 +55,10 @@ def find_block(description: str) -> OwnershipBlock | None:
         return None
     try:
         data = json.loads(found[0])
-        return OwnershipBlock(str(data["name"]), int(data["vmid"]), str(data["uuid"]).lower(), data["spec"])
+        unfinished = data.get("unfinished") is True
+        return OwnershipBlock(
+            str(data["name"]), int(data["vmid"]), str(data["uuid"]).lower(), data["spec"], unfinished
+        )
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -71,8 +80,20 @@ def owned_block(vmid: int, config: Mapping[str, Any], pool: str | None) -> Owner
     :param config: the VM's config as the API answers it.
     :param pool: the pool that the VM is in, ``None`` when it could not be seen.
     """
-    block = find_block(unquote(str(config.get("description", ""))))
+    block = _block_of(vmid, config, pool)
     tags = re.split(r"[;, ]+", str(config.get("tags", "")).strip())
-    if block is None or TAG not in tags or pool != POOL:
+    if block is None or block.begun or TAG not in tags:
         return None
-    return block if (block.vmid, block.uuid) == (vmid, smbios_uuid(config)) else None
+    return block if block.uuid == smbios_uuid(config) else None
+
+
+def begun_block(vmid: int, config: Mapping[str, Any], pool: str | None) -> OwnershipBlock | None:
+    """The block of a VM that a run of ours has begun and not finished, else ``None``."""
+    block = _block_of(vmid, config, pool)
+    return block if block is not None and block.begun else None
+
+
+def _block_of(vmid: int, config: Mapping[str, Any], pool: str | None) -> OwnershipBlock | None:
+    text = str(config.get("description", ""))
+    block = find_block(text) or find_block(unquote(text))
+    return block if block is not None and block.vmid == vmid and pool == POOL else None

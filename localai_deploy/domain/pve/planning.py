@@ -120,6 +120,10 @@ def _observe_vm(spec: VmSpec, image: CloudImage, node: NodeFacts, vm: VmFacts | 
             State.ABSENT, f"make the VM on {node.node}: no VM of ours has that name", _new(spec)
         )
     changes = config_changes(spec, vm)
+    if vm.block.unfinished:
+        return Observation(
+            State.PARTIAL, f"finish VM {vm.vmid} on {vm.node}: its create was cut off", changes
+        )
     if changes:
         return Observation(State.DIFFERENT, f"change VM {vm.vmid} on {vm.node}", changes)
     return Observation(State.PRESENT, f"VM {vm.vmid} on {vm.node} is as wanted")

@@ -6,7 +6,7 @@ import hashlib
 import re
 import uuid as uuid_module
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from localai_deploy.domain.pve import property_string
@@ -130,21 +130,29 @@ class Acceleration:
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """The call that makes a VM, and what is set afterwards.
+    """The call that begins a VM, and what makes it whole.
 
     :param path: below ``nodes/NODE``.
+    :param about: id of the VM that the call's task is said to be about: a clone's is that of its template.
     :param sent: parameters of the POST.
-    :param config: what a clone is given after it; empty for a VM that is made at once.
+    :param config: what the VM is to have in the end, its disks aside.
     """
 
     path: str
+    about: int
     sent: Mapping[str, Any]
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any]
 
-    @property
-    def wanted(self) -> Mapping[str, Any]:
-        """All values that must read back."""
-        return {**self.sent, **self.config}
+    def missing(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """What a VM with the config ``found`` needs to be whole; its firmware's disk stays as it is."""
+        return {key: value for key, value in self.config.items() if not _is_there(key, str(value), found)}
+
+
+def _is_there(key: str, value: str, found: Mapping[str, Any]) -> bool:
+    if key.startswith("efidisk"):
+        return key in found
+    now = str(found.get(key, ""))
+    return now == value or (key == SEED_DRIVE and now.partition(",")[0] == value.partition(",")[0])
 
 
 def creation(
@@ -152,31 +160,32 @@ def creation(
 ) -> Creation:
     """``POST /nodes/NODE/qemu`` with the disk imported, or a full clone of the spec's template.
 
+    What is sent has no tags and says ``begun`` (:mod:`.ownership`).
+
     :param image: volume id of the disk image; not used with a template.
     :param seed: volume id of the first boot's ISO.
     """
-    config = config_parameters(spec, vmid, identity, seed=seed, acceleration=acceleration)
     efi = {"efidisk0": f"{spec.vm_storage}:0,efitype=4m,pre-enrolled-keys=0"}
+    block = OwnershipBlock(spec.name, vmid, identity.uuid, spec.record())
+    begun = {"description": replace(block, begun=True).render()}
+    config = config_parameters(spec, identity, seed=seed, acceleration=acceleration)
+    whole = {**efi, **config, "tags": TAG, "description": block.render()}
     if spec.template:
         clone = {"newid": vmid, "name": spec.name, "pool": POOL, "full": 1, "storage": spec.vm_storage}
-        clone["description"] = config["description"]
-        return Creation(f"qemu/{spec.template}/clone", clone, {**efi, **config})
+        return Creation(f"qemu/{spec.template}/clone", spec.template, {**clone, **begun}, whole)
     disk = {SYSTEM_DISK: f"{spec.vm_storage}:0,import-from={image},discard=on,iothread=1"}
-    return Creation("qemu", {"vmid": vmid, "pool": POOL, **efi, **disk, **config})
+    return Creation("qemu", vmid, {"vmid": vmid, "pool": POOL, **efi, **disk, **config, **begun}, whole)
 
 
 def config_parameters(
-    spec: VmSpec, vmid: int, identity: VmIdentity, *, seed: str, acceleration: Acceleration
+    spec: VmSpec, identity: VmIdentity, *, seed: str, acceleration: Acceleration
 ) -> dict[str, Any]:
-    """All but the disks: Q35 and OVMF, virtio, no balloon, a serial console.
+    """All but disks and ownership: Q35 and OVMF, virtio, no balloon, a serial console.
 
     The seed is on virtio-scsi, because the kernels of cloud images have no IDE driver.
     """
-    block = OwnershipBlock(spec.name, vmid, identity.uuid, spec.record())
     return {
         "name": spec.name,
-        "tags": TAG,
-        "description": block.render(),
         "smbios1": f"uuid={identity.uuid}",
         "ostype": "l26",
         "machine": "q35",

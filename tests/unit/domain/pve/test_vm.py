@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from localai_deploy.domain.pve.ownership import OwnershipBlock, owned_block
+from localai_deploy.domain.pve.ownership import OwnershipBlock, find_block, owned_block
 from localai_deploy.domain.pve.permissions import Need, missing_needs, needs_of
 from localai_deploy.domain.pve.seed import Seed, StaticAddress, check_public_keys
 from localai_deploy.domain.pve.version import PveVersion
@@ -83,8 +83,9 @@ def test_a_template_is_cloned_and_then_made_the_same_vm() -> None:
         "pool": "localai",
         "full": 1,
         "storage": "local-lvm",
-        "description": call.config["description"],
+        "description": call.sent["description"],
     }
+    assert find_block(call.sent["description"]) == replace(BLOCK, unfinished=True)
     assert "scsi0" not in call.config
     assert call.config["smbios1"] == f"uuid={IDENTITY.uuid}"
 
@@ -100,6 +101,15 @@ def test_ids_follow_from_the_name() -> None:
 
 def test_no_boolean_is_sent() -> None:
     assert not [key for key, value in parameters().items() if isinstance(value, bool)]
+
+
+def test_a_vm_is_ours_before_it_can_have_its_tag() -> None:
+    call = creation(
+        SPEC, 120, IDENTITY, image="local:import/i", seed="local:iso/s", acceleration=Acceleration()
+    )
+    assert "tags" not in call.sent
+    assert owned_block(120, call.sent, "localai") == replace(BLOCK, unfinished=True)
+    assert dict(call.config) == {"tags": "localai", "description": BLOCK.render()}
 
 
 def test_created_vm_is_ours() -> None:
