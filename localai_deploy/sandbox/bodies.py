@@ -62,12 +62,12 @@ class BodyKind:
 KINDS: dict[str, BodyKind] = {
     "container": BodyKind(
         "a systemd container that is up in seconds, with this machine's kernel",
-        "guest_kinds:container_bodies",
+        "container_kind:container_bodies",
         "container_body:PACKAGES",
     ),
     "qemu": BodyKind(
         "a real virtual machine; minutes to boot where KVM does not work",
-        "guest_kinds:qemu_bodies",
+        "qemu_kind:qemu_bodies",
         "qemu_body:PACKAGES",
     ),
     "bare": BodyKind("no guest at all, a VM is only switched on and off"),

@@ -71,6 +71,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="What it made is looked for in the kernel's own lists after everything was removed.",
         fix="End what the message names, then run localai-deploy sandbox stop again.",
     ),
+    "sandbox-cache-in-use": Explanation(
+        title="The sandbox's cache is in use",
+        cause="Another sandbox of this machine runs guests over the same cached system.",
+        detection="A lock in the cache.",
+        fix="Stop that sandbox first, or give each a cache of its own with --cache.",
+    ),
     "sandbox-forward-invalid": Explanation(
         title="An address for guests cannot be read",
         cause="--forward takes an IPv4 address and a port.",

@@ -73,6 +73,13 @@ def mirror(lab: Lab, _: argparse.Namespace) -> Any:
     serve(lab)
 
 
+def offer(lab: Lab, _: argparse.Namespace) -> Any:
+    """build the content that is missing, start the mirror, and tell what an embedded node is to be given"""
+    from tests.lab.offer import make_offer
+
+    return make_offer(lab)
+
+
 def packages(_: Lab, __: argparse.Namespace) -> Any:
     """the apt packages that the lab needs"""
     return list(system_packages())
@@ -116,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
     parser.add_argument("--lab", type=Path, help="the lab's folder (default: $LOCALAI_LAB_DIR or .lab)")
     commands = parser.add_subparsers(dest="command", required=True)
-    for action in (prepare, image, clean, status, mirror, packages):
+    for action in (prepare, image, clean, status, mirror, offer, packages):
         command = commands.add_parser(action.__name__, help=action.__doc__)
         command.set_defaults(action=action)
         if action is clean:

@@ -16,14 +16,16 @@ AROUND = {
     "asking",
     "bodies",
     "cache",
+    "container_kind",
     "control",
     "daemon",
     "explanations",
-    "guest_kinds",
     "own_node",
+    "qemu_kind",
     "settings",
     "sweeping",
     "telling",
+    "ways_out",
 }
 """Modules around the node that start and end it: they know the connection record and our error shape."""
 SHARED = {

@@ -154,3 +154,15 @@ def test_the_cache_removes_only_its_own(tmp_path: Path) -> None:
     (cache.directory / "somebody's").unlink()
     cache.remove()
     assert not cache.directory.exists()
+
+
+def test_a_cache_in_use_is_not_emptied(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    with cache.in_use(), cache.in_use():
+        (cache.container_root).mkdir()
+        with pytest.raises(LocalaiError) as caught:
+            cache.remove()
+        assert caught.value.error_id == "sandbox-cache-in-use"
+        assert cache.container_root.exists()
+    cache.remove()
+    assert not cache.directory.exists()
