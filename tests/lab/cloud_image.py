@@ -15,16 +15,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localai_deploy.sandbox.command import run
 from localai_deploy.sandbox.debian_root import apt_date_settings, debian_sources
 from tests.lab.layout import LabError
 from tests.lab.mirror import Mirror
 from tests.lab.mirror_daemon import ensure_mirror, mirror_client
 from tests.lab.mirror_files import mirror_content
-from tests.lab.system import reason_to_skip_images, run
+from tests.lab.system import reason_to_skip_images
 
 if TYPE_CHECKING:
     from tests.lab.layout import Lab
 
+SUITE = "trixie"
 _PACKAGES = (
     *("systemd", "systemd-sysv", "systemd-boot-efi", "udev", "dbus", "libpam-systemd", "initramfs-tools"),
     *("linux-image-cloud-amd64", "cloud-init", "cloud-guest-utils", "e2fsprogs", "locales", "procps"),
@@ -71,7 +73,7 @@ _ESP_START, _ESP_SIZE, _ROOT_START = 1 * _MIB, 96 * _MIB, 97 * _MIB
 class CloudImageRecipe:
     """All that decides what is in the image."""
 
-    suite: str = "trixie"
+    suite: str = SUITE
     packages: tuple[str, ...] = _PACKAGES
     commands: tuple[str, ...] = _COMMANDS
     cmdline: str = _CMDLINE
@@ -104,7 +106,7 @@ def ensure_cloud_image(lab: Lab) -> CloudImage:
     mirror = mirror_client(lab).base_url
     recipe = CloudImageRecipe(
         apt_settings=apt_date_settings(),
-        apt_sources=debian_sources(f"{mirror}/debian", CloudImageRecipe.suite),
+        apt_sources=debian_sources(f"{mirror}/debian", SUITE),
     )
     path = lab.files / "images" / f"debian-lab-{recipe.digest}.qcow2"
     if not path.is_file():

@@ -1,0 +1,63 @@
+"""Real guests behind the sandbox: from an image without an agent to SSH, by the node's API alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localai_deploy.sandbox.qemu_body import QemuBodies
+from tests.integration.qemu_guests import Node, qemu_node
+from tests.lab.cloud_image import CloudImage, ensure_cloud_image
+from tests.lab.layout import Lab
+from tests.lab.system import reason_to_skip_guests
+
+pytestmark = [pytest.mark.host, pytest.mark.slow]
+COLD_BOOT_S = 600
+
+
+@pytest.fixture(scope="module")
+def cloud_image(lab: Lab) -> CloudImage:
+    if reason := reason_to_skip_guests():
+        pytest.skip(reason)
+    return ensure_cloud_image(lab)
+
+
+@pytest.fixture
+def node(tmp_path: Path, cloud_image: CloudImage) -> Iterator[Node]:
+    with qemu_node(tmp_path, cloud_image, QemuBodies) as node:
+        node.download(cloud_image)
+        yield node
+
+
+def test_a_guest_from_image_to_ssh_and_away(node: Node) -> None:
+    guest = node.guest(1001, "cold")
+    guest.create()
+    guest.start()
+    guest.wait_for_agent(COLD_BOOT_S)
+    assert guest.wait_for_first_boot(COLD_BOOT_S).endswith("status: done")
+    assert guest.ssh("hostname; nproc; systemd-detect-virt").split() == ["cold", "2", "qemu"]
+    assert guest.ssh("sudo cat /sys/class/dmi/id/product_uuid") == guest.uuid
+    assert guest.ssh("cat /sys/class/net/e*/address").upper() == guest.mac
+    assert node.network.lease_of(guest.mac) == guest.address
+    root_gib = int(guest.ssh("df --output=size --block-size=1M / | tail -1")) / 1024
+    assert 5 < root_gib < 6
+    assert guest.ssh("lsblk --noheadings --output NAME --filter 'TYPE==\"rom\"'") == "sr0"
+    guest.detach_seed()
+    assert guest.ssh("ls /dev/sr0 2>/dev/null || echo none") == "none"
+    with node.phases.phase("pause, resume, reset"):
+        node.task(guest.api.status.suspend.post())
+        assert guest.api.status.current.get()["qmpstatus"] == "paused"
+        node.task(guest.api.status.resume.post())
+        assert guest.ssh("true") == ""
+    with node.phases.phase("resized while running"):
+        node.task(guest.api.resize.put(disk="scsi0", size="+1G"))
+        assert guest.ssh("cat /sys/class/block/sda/size") == str((7 << 30) // 512)
+    with node.phases.phase("shutdown"):
+        node.task(guest.api.status.shutdown.post(timeout=300), 330)
+    assert guest.api.status.current.get()["status"] == "stopped"
+    with node.phases.phase("delete"):
+        guest.delete()
+    assert node.node.storage("local").content.get(content="images") == []
+    print(node.phases.seconds)
