@@ -1,12 +1,13 @@
 """Guests that are systemd containers: up in seconds, with real cloud-init, agent and SSH, without a kernel.
 
 A guest's root is a view of one Debian root that all share; a VM's disks are only looked at for a seed. What a
-guest has written is kept as long as its first disk is the same file.
+guest has written is kept as long as the VM and its first disk are.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ PACKAGES = {
 _MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 _CARD = re.compile(r"net(\d+)")
 _POLL_S = 0.05
-_NO_DISK = "none"
+_ORIGIN = "origin.json"
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,8 @@ class ContainerBody:
         self._plan = plan
 
     def _prepare(self, plan: GuestPlan) -> None:
-        disk = _boot_disk(plan.disks)
-        if not self.has_disk() or (self.folder / "disk").read_text() != _identity(disk):
+        origin = _Origin.of(plan)
+        if self._origin() != origin:
             self.discard()
         is_new = not self.folder.exists()
         self._overlay.mount()
@@ -135,20 +136,24 @@ class ContainerBody:
             for name, text in self.bodies.files.items():
                 (self.rootfs / name).parent.mkdir(parents=True, exist_ok=True)
                 (self.rootfs / name).write_text(text)
-            self.remember(disk)
-        plant_seed(find_seed({slot: file for slot, file in plan.disks.items() if file != disk}), self.rootfs)
+            self.remember(plan)
+        others = {slot: file for slot, file in plan.disks.items() if file != origin.file}
+        plant_seed(find_seed(others), self.rootfs)
 
-    def remember(self, disk: str) -> None:
-        """Tie what it has written to the file of its first disk."""
-        (self.folder / "disk").write_text(_identity(disk))
+    def remember(self, plan: GuestPlan) -> None:
+        """Tie what it has written to the VM and its first disk."""
+        (self.folder / _ORIGIN).write_text(json.dumps(asdict(_Origin.of(plan))))
+
+    def _origin(self) -> _Origin | None:
+        try:
+            return _Origin(**json.loads((self.folder / _ORIGIN).read_text()))
+        except FileNotFoundError:
+            return None
 
     def has_disk(self) -> bool:
-        """Whether it was ever started and the disk that it was started with is still the same."""
-        try:
-            identity = (self.folder / "disk").read_text()
-        except FileNotFoundError:
-            return False
-        return identity == _identity("" if identity == _NO_DISK else identity.partition("\n")[0])
+        """Whether it was ever started, and the disk that it was started with is still there."""
+        origin = self._origin()
+        return origin is not None and _inode(origin.file) == origin.inode
 
     def stop(self) -> None:
         """End it at once; what it has written stays."""
@@ -241,17 +246,31 @@ def _as_body_error() -> Iterator[None]:
         raise BodyError(f"start failed: {error}") from error
 
 
-def _boot_disk(disks: Mapping[str, str]) -> str:
-    """The file of the first disk; empty when there is none."""
-    return next((file for slot, file in sorted(disks.items()) if slot.startswith(("scsi", "virtio"))), "")
+@dataclass(frozen=True)
+class _Origin:
+    """What another VM of the same number, or another disk in the same place, differs in.
+
+    :param generation: random for every VM.
+    :param file: the first disk; empty when there is none.
+    """
+
+    generation: str
+    file: str
+    inode: int
+
+    @classmethod
+    def of(cls, plan: GuestPlan) -> _Origin:
+        disks = sorted(plan.disks.items())
+        file = next((file for slot, file in disks if slot.startswith(("scsi", "virtio"))), "")
+        return cls(str(plan.config.get("vmgenid", "")), file, _inode(file))
 
 
-def _identity(file: str) -> str:
-    """A text that another file of the same name does not have; empty when it is not there."""
+def _inode(file: str) -> int:
+    """The number of a file; 0 without a name, -1 when it is not there."""
     try:
-        return f"{file}\n{Path(file).stat().st_ino}" if file else _NO_DISK
+        return Path(file).stat().st_ino if file else 0
     except FileNotFoundError:
-        return ""
+        return -1
 
 
 def macs_of(config: Mapping[str, Any]) -> dict[int, str]:

@@ -13,6 +13,7 @@ AGENT_SOCKET = "run/qemu-ga.sock"
 """Below the guest's root."""
 
 _AGENT = "qemu-guest-agent.service"
+_CARDS = "container-cards.service"
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "libnss-myhostname", "openssh-server"),
     *("cloud-init", "netplan.io", "sudo", "python3", "python3-apt", "iproute2", "ca-certificates"),
@@ -27,6 +28,8 @@ _COMMANDS = (
     f"systemctl mask --quiet {' '.join(_MASKED)}",
     "systemctl enable --quiet systemd-networkd.service",
     f"ln -s ../{_AGENT} /etc/systemd/system/multi-user.target.wants/{_AGENT}",
+    "mkdir -p /etc/systemd/system/sysinit.target.wants",
+    f"ln -s ../{_CARDS} /etc/systemd/system/sysinit.target.wants/{_CARDS}",
     "rm -f /etc/ssh/ssh_host_* /etc/apt/sources.list /etc/apt/sources.list.d/* /var/lib/dbus/machine-id",
 )
 _AGENT_UNIT = f"""\
@@ -40,6 +43,22 @@ Restart=always
 RestartSec=0
 """
 """Starts with the system as soon as the agent is installed, which is udev's work on a machine."""
+_CARDS_UNIT = """\
+[Unit]
+Description=Network cards of this container in /sys
+DefaultDependencies=no
+Before=cloud-init-main.service cloud-init-local.service systemd-networkd.service sysinit.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=mkdir -p /run/sysfs
+ExecStart=mount -t sysfs -o ro,nosuid,nodev,noexec sysfs /run/sysfs
+ExecStart=mount --bind /run/sysfs/class/net /sys/class/net
+ExecStart=mount --bind /run/sysfs/devices/virtual/net /sys/devices/virtual/net
+ExecStart=umount /run/sysfs
+"""
+"""Where systemd-nspawn is given a network namespace, the /sys that it shows is still the machine's."""
 _MAC_BY_WHAT_IT_IS = """\
 [Service]
 ExecStartPre=+/bin/sh -c "sed -i s/^PermanentMACAddress=/MACAddress=/ /run/systemd/network/*.network || true"
@@ -53,6 +72,7 @@ _FILES = {
     "etc/resolv.conf": "options timeout:1 attempts:1\n",
     "etc/systemd/system/systemd-networkd.service.d/container.conf": _MAC_BY_WHAT_IT_IS,
     f"etc/systemd/system/{_AGENT}": _AGENT_UNIT,
+    f"etc/systemd/system/{_CARDS}": _CARDS_UNIT,
 }
 _WITHOUT = ("doc", "info", "locale", "man")
 

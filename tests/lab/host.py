@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from localai_deploy.sandbox.command import run
 from localai_deploy.sandbox.container import Container
 from localai_deploy.sandbox.debian_root import debian_sources
 from localai_deploy.sandbox.rootfs import Overlay, copy_tree, unmount
@@ -20,7 +21,7 @@ from tests.lab.mirror_daemon import ensure_mirror
 from tests.lab.network import HostNetwork, create_network, host_names, namespace_of, remove_network
 from tests.lab.seed import SUDO_PASSWORD, Seed, Sudo
 from tests.lab.state import Entry, Layers, whole_state
-from tests.lab.system import reason_to_skip_hosts, run
+from tests.lab.system import reason_to_skip_hosts
 
 PRISTINE = "pristine"
 

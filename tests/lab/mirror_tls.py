@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.lab.system import run
+from localai_deploy.sandbox.command import run
 
 if TYPE_CHECKING:
     from pathlib import Path

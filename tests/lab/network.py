@@ -13,8 +13,8 @@ import os
 import signal
 from dataclasses import dataclass
 
+from localai_deploy.sandbox.command import run
 from tests.lab.layout import Lab, LabError, machine_lock
-from tests.lab.system import run
 
 _HOSTS = ipaddress.IPv4Network("198.18.0.0/16")
 _MIRRORS = ipaddress.IPv4Network("198.19.0.0/16")

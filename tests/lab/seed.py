@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from localai_deploy.sandbox.command import run
 from tests.lab.image import ADMIN
 from tests.lab.mirror_daemon import ensure_authority
 from tests.lab.network import MIRROR_NAMES, HostNetwork, mirror_address
-from tests.lab.system import run
 
 if TYPE_CHECKING:
     from tests.lab.layout import Lab

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 _PACKAGE_OF_COMMAND = {
@@ -76,11 +75,3 @@ def reason_to_skip_hosts() -> str:
     if missing:
         return f"apt packages missing for throw-away hosts: {' '.join(missing)}"
     return ""
-
-
-def run(*argv: str, check: bool = True, input_text: str | None = None) -> str:
-    """Run a command and return its stdout; on failure raise with its stderr."""
-    done = subprocess.run(argv, input=input_text, capture_output=True, text=True, check=False)
-    if check and done.returncode != 0:
-        raise RuntimeError(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}")
-    return done.stdout

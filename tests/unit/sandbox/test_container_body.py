@@ -11,6 +11,7 @@ from localai_deploy.sandbox import container_body
 from localai_deploy.sandbox.body import AgentSilent, BodyError, GuestPlan
 from localai_deploy.sandbox.container_body import PACKAGES, ContainerBodies, ContainerBody, macs_of
 from localai_deploy.sandbox.network import GuestNetwork
+from localai_deploy.sandbox.rootfs import Overlay
 from tests.lab.system import system_packages
 
 ROOT = Path(__file__).parents[3]
@@ -30,12 +31,48 @@ def disk(tmp_path: Path) -> Path:
     return path
 
 
-def once_started(bodies: ContainerBodies, vmid: int, disk: Path) -> ContainerBody:
+def plan_with(disk: Path | None, generation: str = "one") -> GuestPlan:
+    return GuestPlan(101, "box", {"vmgenid": generation}, {"scsi0": str(disk)} if disk else {})
+
+
+def once_started(bodies: ContainerBodies, vmid: int, disk: Path | None) -> ContainerBody:
     """A body as it is after a start and a stop, with something written."""
     body = bodies(vmid)
     (body.folder / "upper").mkdir(parents=True)
-    body.remember(str(disk))
+    body.remember(plan_with(disk))
     return body
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starts go as far as the root's mount."""
+
+    def mount(self: Overlay) -> None:
+        self.upper.mkdir(parents=True, exist_ok=True)
+        raise OSError("enough")
+
+    monkeypatch.setattr(Overlay, "mount", mount)
+
+
+def start(body: ContainerBody, plan: GuestPlan) -> None:
+    with pytest.raises(BodyError, match="enough"):
+        body.start(plan)
+
+
+@pytest.mark.usefixtures("kept")
+def test_the_same_vm_finds_what_it_wrote(bodies: ContainerBodies, disk: Path) -> None:
+    body = once_started(bodies, 101, disk)
+    (body.folder / "upper" / "written").touch()
+    start(bodies(101), plan_with(disk))
+    assert (body.folder / "upper" / "written").exists()
+
+
+@pytest.mark.usefixtures("kept")
+def test_another_vm_of_the_same_number_does_not(bodies: ContainerBodies, disk: Path) -> None:
+    body = once_started(bodies, 101, disk)
+    (body.folder / "upper" / "written").touch()
+    start(bodies(101), plan_with(disk, "two"))
+    assert not (body.folder / "upper" / "written").exists()
 
 
 def test_a_new_body_is_off_and_silent(bodies: ContainerBodies) -> None:
@@ -71,8 +108,7 @@ def test_another_file_of_the_same_name_is_another_disk(bodies: ContainerBodies, 
 
 
 def test_a_vm_without_disks_keeps_what_it_has(bodies: ContainerBodies) -> None:
-    body = once_started(bodies, 101, Path())
-    body.remember("")
+    body = once_started(bodies, 101, None)
     assert body.has_disk()
 
 
