@@ -19,6 +19,5 @@ def qemu_bodies(around: Surroundings) -> Iterator[Bodies]:
     """Virtual machines by QEMU."""
     archive = around.settings.debian_mirror or own_archive()
     with guest_network(around, archive) as network:
-        around.say("trying whether a kernel boots under KVM here")
         kvm = kvm_boots(Cache(Path(around.settings.cache)).saved_guests)
         yield Bodies(QemuBodies(around.folder / "guests", network, kvm), network.ssh_args, kvm)

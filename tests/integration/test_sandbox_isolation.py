@@ -31,12 +31,16 @@ FETCH = "import sys, urllib.request as r; sys.stdout.write(str(r.urlopen(sys.arg
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)"
 
 
-@pytest.fixture
-def user(tmp_path: Path) -> Iterator[Sandboxed]:
+def skip_unless_possible(body: str) -> None:
     try:
-        check_prerequisites("container")
+        check_prerequisites(body)
     except LocalaiError as error:
         pytest.skip(f"{error}")
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Iterator[Sandboxed]:
+    skip_unless_possible("container")
     user = new_user(tmp_path)
     yield user
     assert user.sandbox("stop").code == 0
@@ -184,12 +188,17 @@ def test_guests_reach_what_is_forwarded(
     assert done.stdout == "200", done.stderr
 
 
-def test_nothing_survives_a_killed_process_and_stop(user: Sandboxed, words: tuple[str, ...]) -> None:
-    pid = int(user.started(*words)["pid"])
+@pytest.mark.parametrize("body", ["container", "qemu"])
+def test_nothing_survives_a_killed_process_and_stop(
+    user: Sandboxed, words: tuple[str, ...], body: str
+) -> None:
+    skip_unless_possible(body)
+    pid = int(user.started(*words, "--body", body)["pid"])
     boot(user.client())
     os.kill(pid, signal.SIGKILL)
     wait_until_ended(pid)
-    assert list(Path("/sys/fs/cgroup").glob(f"**/{prefix_of(user)}-100"))
+    groups = Path("/sys/fs/cgroup").glob(f"**/{prefix_of(user)}*/cgroup.procs")
+    assert [group for group in groups if group.read_text()]
     seen = user.sandbox("status").data
     assert seen["state"] == "remains"
     assert any(prefix_of(user) in line for line in seen["trouble"])
