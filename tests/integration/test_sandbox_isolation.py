@@ -85,7 +85,8 @@ def boot(client: PveClient, vmid: int = 100) -> None:
     waiter = TaskWaiter(client)
     values: dict[str, Any] = {
         "name": f"guest-{vmid}",
-        "memory": 256,
+        "memory": 128,
+        "kvm": 0,
         "net0": "virtio,bridge=vmbr0",
         "scsi0": "local:1",
     }
