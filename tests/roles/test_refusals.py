@@ -133,6 +133,27 @@ def test_a_pull_of_a_run_that_was_cut_off_ends_with_uninstall(scratch: Chain, mi
     assert "model_store.py" not in scratch.host.root("ps", "-e", "-o", "args")
 
 
+def test_uninstall_of_what_an_older_version_installed(scratch: Chain, mirror: MirrorClient) -> None:
+    program = "/usr/local/lib/localai-deploy/model_store.py"
+    scratch.host.root("sed", "-i", 's/, "stop"):/):/', program)
+    assert '"rm"):' in scratch.host.root("cat", program)
+    with mirror.fault(Fault("slow-drip", path="/hf/*", value=6_000_000, client=scratch.host.address)):
+        begin_slow_pull(scratch)
+        run = scratch.driver.uninstall(["model_store"], {"model_store_purge": "true"})
+    assert run.changed == [
+        "model_store: Stop pulls that an earlier run left at work",
+        "model_store: Remove the store's program",
+        "model_store: Remove the store",
+    ]
+    assert "model_store.py" not in scratch.host.root("ps", "-e", "-o", "args")
+
+
+@pytest.mark.parametrize("purge", ["false", "no", False])
+def test_models_stay_however_it_is_said(scratch: Chain, purge: object) -> None:
+    scratch.driver.uninstall(["model_store"], {"model_store_purge": purge})
+    assert scratch.host.root("ls", STORE).split() == [NAME, f"{NAME}.json"]
+
+
 def test_a_model_is_uploaded_and_checked(scratch: Chain, tmp_path: Path) -> None:
     model = tmp_path / "mine.gguf"
     model.write_bytes(b"GGUF\x03\x00\x00\x00" + bytes(5000))
