@@ -14,12 +14,6 @@ def own_archive() -> str:
     return usable[0] if usable else DEBIAN
 
 
-def date_settings() -> str:
-    """Settings of this machine about the age of an archive's indexes, as lines of apt.conf."""
-    dumped = _output("apt-config", "dump", "Acquire::Check-Valid-Until", "Acquire::Check-Date")
-    return "".join(f"{line}\n" for line in dumped.splitlines() if line.startswith("Acquire::Check-"))
-
-
 def _output(*argv: str) -> str:
     try:
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from localai_deploy.sandbox.archive import date_settings, own_archive
+from localai_deploy.sandbox.archive import own_archive
 from localai_deploy.sandbox.bodies import Bodies, Surroundings
 from localai_deploy.sandbox.cache import Cache
 from localai_deploy.sandbox.container_body import ContainerBodies
-from localai_deploy.sandbox.debian_root import debian_sources, ensure_root
+from localai_deploy.sandbox.debian_root import apt_date_settings, debian_sources, ensure_root
 from localai_deploy.sandbox.guest_root import SUITE, guest_recipe
 from localai_deploy.sandbox.guest_trust import trust_files
 from localai_deploy.sandbox.ways_out import guest_network, hosts_file
@@ -36,7 +36,7 @@ def container_bodies(around: Surroundings) -> Iterator[Bodies]:
 
 
 def _container_root(around: Surroundings, archive: str) -> Path:
-    recipe = guest_recipe(date_settings())
+    recipe = guest_recipe(apt_date_settings())
     cache = Cache(Path(around.settings.cache)).container_root
 
     def sources() -> str:

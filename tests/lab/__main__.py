@@ -73,11 +73,11 @@ def mirror(lab: Lab, _: argparse.Namespace) -> Any:
     serve(lab)
 
 
-def offer(lab: Lab, _: argparse.Namespace) -> Any:
+def offer(lab: Lab, arguments: argparse.Namespace) -> Any:
     """build the content that is missing, start the mirror, and tell what an embedded node is to be given"""
     from tests.lab.offer import make_offer
 
-    return make_offer(lab)
+    return make_offer(lab, bootable=arguments.bootable)
 
 
 def packages(_: Lab, __: argparse.Namespace) -> Any:
@@ -128,6 +128,8 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(action=action)
         if action is clean:
             command.add_argument("--all", action="store_true", help="also images, content and caches")
+        if action is offer:
+            command.add_argument("--bootable", action="store_true", help="VMs have a disk to boot from")
     for action in (up, down):
         command = commands.add_parser(action.__name__, help=action.__doc__)
         command.add_argument("name")

@@ -2,7 +2,8 @@
 
 Small and quick to boot under emulation: the cloud kernel, an initramfs with four drivers, systemd-boot on
 the EFI partition, no timers. It has what stock cloud images have for a first boot: a NoCloud seed on a SCSI
-disc sets it up, and the root file system grows. Its apt sources name the mirror of the lab that built it.
+disc sets it up, and the root file system grows. It knows the mirror of the lab that built it: by its apt
+sources, by its names, and by the authority that signs its certificates.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING
 
 from localai_deploy.sandbox.command import run
 from localai_deploy.sandbox.debian_root import apt_date_settings, debian_sources
+from localai_deploy.sandbox.guest_trust import trust_files
 from tests.lab.layout import LabError
 from tests.lab.mirror import Mirror
-from tests.lab.mirror_daemon import ensure_mirror, mirror_client
+from tests.lab.mirror_daemon import ensure_authority, ensure_mirror, mirror_client
 from tests.lab.mirror_files import mirror_content
+from tests.lab.network import MIRROR_NAMES, mirror_address
 from tests.lab.system import reason_to_skip_images
 
 if TYPE_CHECKING:
@@ -44,10 +47,10 @@ _EARLY_FILES = {
 _FILES = {
     "etc/fstab": "LABEL=root / ext4 defaults,noatime 0 0\n",
     "etc/hostname": "debian\n",
-    "etc/hosts": "127.0.0.1\tlocalhost\n::1\tlocalhost\n",
     "etc/machine-id": "",
     "etc/cloud/cloud.cfg.d/90_lab.cfg": "datasource_list: [NoCloud, None]\n",
     "etc/ssh/sshd_config.d/lab.conf": "UseDNS no\nPerSourcePenalties no\n",
+    "etc/apt/apt.conf.d/90lab": 'Acquire::Languages "none";\nAPT::Install-Recommends "false";\n',
     "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nStorage=volatile\n",
 }
 _MASKED = (
@@ -80,6 +83,8 @@ class CloudImageRecipe:
     size_mib: int = 2048
     apt_settings: str = ""
     apt_sources: str = ""
+    hosts: str = ""
+    authority: str = ""
 
     @property
     def digest(self) -> str:
@@ -107,6 +112,8 @@ def ensure_cloud_image(lab: Lab) -> CloudImage:
     recipe = CloudImageRecipe(
         apt_settings=apt_date_settings(),
         apt_sources=debian_sources(f"{mirror}/debian", SUITE),
+        hosts=f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{mirror_address(lab)}\t{' '.join(MIRROR_NAMES)}\n",
+        authority=ensure_authority(lab).certificate.read_text(),
     )
     path = lab.files / "images" / f"debian-lab-{recipe.digest}.qcow2"
     if not path.is_file():
@@ -150,7 +157,8 @@ def _install(lab: Lab, recipe: CloudImageRecipe, root: Path) -> None:
         run(*_mmdebstrap(recipe, early, root), input_text=sources)
     for path in root.glob("etc/apt/sources.list.d/*"):
         path.unlink()
-    _write_all(root, _FILES | {"etc/apt/sources.list.d/debian.sources": recipe.apt_sources})
+    own = {"etc/apt/sources.list.d/debian.sources": recipe.apt_sources, "etc/hosts": recipe.hosts}
+    _write_all(root, _FILES | own | trust_files(ensure_authority(lab).certificate, root))
 
 
 def _mmdebstrap(recipe: CloudImageRecipe, early: Path, root: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.lab.cloud_image import ensure_cloud_image
 from tests.lab.content import ensure_content
 from tests.lab.empty_image import ensure_empty_image
 from tests.lab.mirror_daemon import HTTPS_PORT, ensure_authority, ensure_mirror, mirror_urls
@@ -13,14 +14,16 @@ if TYPE_CHECKING:
     from tests.lab.layout import Lab
 
 
-def make_offer(lab: Lab) -> dict[str, Any]:
+def make_offer(lab: Lab, *, bootable: bool) -> dict[str, Any]:
     """Build the content that is missing, start the mirror, and tell how to use it.
 
-    ``options`` are of ``localai-deploy sandbox start``, ``variables`` of its VMs. Their image is empty: it is
-    for guests that do not boot from their disk.
+    ``options`` are of ``localai-deploy sandbox start``, ``variables`` of its VMs.
+
+    :param bootable: the VMs' image is a cloud image; else an empty one, for guests that do not boot from it.
     """
     ensure_content(lab.directory)
-    image, mirror = ensure_empty_image(lab), ensure_mirror(lab)
+    mirror = ensure_mirror(lab)
+    image = ensure_cloud_image(lab) if bootable else ensure_empty_image(lab)
     names = MIRROR_NAMES[0], f"{mirror_address(lab)}:{HTTPS_PORT}"
     return {
         "options": [

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.lab.system import missing_packages, reason_to_skip_hosts, system_packages
+from tests.lab.system import guest_packages, missing_packages, reason_to_skip_hosts, system_packages
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_setup_installs_what_the_lab_needs():
     words = (ROOT / "bin" / "setup").read_text().replace("(", " ").replace(")", " ").split()
-    assert [package for package in system_packages() if package not in words] == []
+    needed = (*system_packages(), *guest_packages())
+    assert [package for package in needed if package not in words] == []
 
 
 def test_a_missing_command_is_named_by_its_package(monkeypatch):
