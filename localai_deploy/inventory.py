@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,10 +23,12 @@ from localai_deploy.domain.settings import (
 from localai_deploy.domain.spec import HostSpec, host_spec
 from localai_deploy.domain.vm_settings import NODE_SETTINGS
 from localai_deploy.errors import InputError
+from localai_deploy.inventory_connection import become_password_of, connection_of
 from localai_deploy.inventory_nodes import NODES_GROUP, Nodes, vm_wish
 from localai_deploy.inventory_sources import find_broken_file, find_source
 
 INFERENCE_GROUP = "inference"
+VMS_GROUP = "proxmox_vms"
 _KNOWN = frozenset({setting.name for setting in (*SETTINGS, *NODE_SETTINGS)})
 
 
@@ -76,17 +77,21 @@ def load_hosts(
 ) -> list[InventoryHost]:
     """The hosts that ``names`` (inventory names or patterns; else SSH destinations) stand for.
 
-    :raises InputError: ``host-missing``, ``host-not-in-inventory``, ``host-name-invalid``,
+    Where a node is named on the command line, names that the inventory does not know are VMs made ad hoc:
+    they have the variables of group ``proxmox_vms``.
+
+    :raises InputError: ``host-missing``, ``host-not-in-inventory``, ``host-is-node``, ``host-name-invalid``,
         ``variable-unknown``, ``setting-invalid``, ``inventory-unreadable``.
     """
+    makes_vms = "localai_node" in overrides.settings
     if inventory is None:
         nodes = Nodes(insecure=overrides.insecure)
         return [_ad_hoc(name, overrides, nodes) for name in _required(names)]
-    answer = _read(names, inventory, vault_password_file)
+    names = _required(names) if makes_vms else names
+    answer = _read(names, inventory, vault_password_file, makes_vms=makes_vms)
     nodes = Nodes(_variables(answer["nodes"], inventory), overrides.insecure)
-    if _wants_vms(names, overrides, answer):
-        return [_ad_hoc(name, overrides, nodes) for name in _required(names)]
     _refuse_strangers(names, answer["known"], inventory)
+    _refuse_nodes(names, answer["nodes"])
     return _from_inventory(names, inventory, overrides, answer["hosts"], nodes)
 
 
@@ -99,11 +104,6 @@ def load_nodes(inventory: Path | None, vault_password_file: Path | None = None, 
         return Nodes(insecure=insecure)
     answer = _read(None, inventory, vault_password_file)
     return Nodes(_variables(answer["nodes"], inventory), insecure)
-
-
-def _wants_vms(names: Sequence[str], overrides: Overrides, answer: Mapping[str, Any]) -> bool:
-    """A node was named on the command line, and names that no inventory knows: VMs made ad hoc."""
-    return "localai_node" in overrides.settings and not set(names) & set(answer["known"])
 
 
 def _required(names: Sequence[str]) -> list[str]:
@@ -160,7 +160,8 @@ def _from_inventory(
     found = []
     for entry in entries:
         name = str(entry["name"])
-        connection, secrets = _connection(name, entry["variables"])
+        connection = connection_of(name, entry["variables"])
+        secrets = Secrets(become_password_of(name, entry["variables"]))
         found.append(_host(name, connection, variables[name], overrides, secrets, nodes))
     return found
 
@@ -180,7 +181,22 @@ def _variables(entries: Sequence[Mapping[str, Any]], inventory: Path) -> dict[st
     return found
 
 
-def _read(names: Sequence[str] | None, inventory: Path, vault_password_file: Path | None) -> dict[str, Any]:
+def known_names(inventory: Path, vault_password_file: Path | None = None) -> frozenset[str]:
+    """All hosts and groups of an inventory.
+
+    :raises InputError: ``inventory-unreadable``.
+    """
+    return frozenset(_read(None, inventory, vault_password_file, wants_nodes=False)["known"])
+
+
+def _read(
+    names: Sequence[str] | None,
+    inventory: Path,
+    vault_password_file: Path | None,
+    *,
+    makes_vms: bool = False,
+    wants_nodes: bool = True,
+) -> dict[str, Any]:
     """Ansible's own reader, in a process of its own: its settings and secrets are global to a process.
 
     A file that cannot be read is an error; Ansible itself would go on without its hosts.
@@ -191,8 +207,10 @@ def _read(names: Sequence[str] | None, inventory: Path, vault_password_file: Pat
         "inventory": str(inventory),
         "patterns": list(names or ()),
         "wants_hosts": names is not None,
+        "wants_nodes": wants_nodes,
         "default_group": INFERENCE_GROUP,
         "nodes_group": NODES_GROUP,
+        "makes_vms_in": [VMS_GROUP, INFERENCE_GROUP, "all"] if makes_vms else [],
         "vault_password_file": str(vault_password_file or ""),
     }
     done = subprocess.run(
@@ -226,6 +244,18 @@ def _refuse_strangers(names: Sequence[str], known: Sequence[str], inventory: Pat
             )
 
 
+def _refuse_nodes(names: Sequence[str], nodes: Sequence[Mapping[str, Any]]) -> None:
+    """A node is none of the hosts that something is installed on, unless it is in ``inference`` too."""
+    for node in nodes:
+        if node["name"] in names and INFERENCE_GROUP not in node["groups"]:
+            raise InputError(
+                "host-is-node",
+                f"{node['name']} is a Proxmox node, no host to install something on",
+                why=f"the inventory has it in group {NODES_GROUP}",
+                hint=f"name a VM on it: --node {node['name']} --name NAME",
+            )
+
+
 def _refuse_unknown(variables: Mapping[str, Sourced]) -> None:
     for name, sourced in variables.items():
         if name not in _KNOWN:
@@ -235,46 +265,3 @@ def _refuse_unknown(variables: Mapping[str, Sourced]) -> None:
                 why=suggestion(name, _KNOWN),
                 hint="localai-deploy config show lists all variables",
             )
-
-
-def _connection(name: str, raw: Mapping[str, Any]) -> tuple[Connection, Secrets]:
-    secrets = Secrets(_password(name, raw))
-    if str(raw.get("ansible_connection", "")) == "local":
-        return Connection(kind="local"), secrets
-    connection = Connection(
-        kind="ssh",
-        destination=str(raw.get("ansible_host") or name),
-        user=str(raw.get("ansible_user") or ""),
-        port=_port(name, raw.get("ansible_port") or 0),
-        private_key_file=str(raw.get("ansible_ssh_private_key_file") or ""),
-        ssh_args=_words(name, "ansible_ssh_common_args", raw),
-    )
-    return connection, secrets
-
-
-def _password(name: str, raw: Mapping[str, Any]) -> str:
-    """Sudo's password; a line break at its end, as block scalars of YAML have, does not belong to it."""
-    given = raw.get("ansible_become_password") or raw.get("ansible_become_pass") or ""
-    password = str(given).rstrip("\r\n")
-    if not password.isprintable():
-        raise InputError(
-            "setting-invalid",
-            f"ansible_become_password of {name} is not one line of printable characters",
-            hint="vault it anew: ansible-vault encrypt_string --name ansible_become_password",
-        )
-    return password
-
-
-def _port(name: str, value: object) -> int:
-    if not str(value).isdecimal():
-        raise InputError("setting-invalid", f"ansible_port of {name} is {value!r}", why="expected a number")
-    return int(str(value))
-
-
-def _words(name: str, variable: str, raw: Mapping[str, Any]) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(str(raw.get(variable) or "")))
-    except ValueError as error:
-        raise InputError(
-            "setting-invalid", f"{variable} of {name} is {raw[variable]!r}", why=str(error)
-        ) from error

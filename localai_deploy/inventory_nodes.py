@@ -20,6 +20,7 @@ from localai_deploy.sandbox_record import NODE as SANDBOX
 from localai_deploy.sandbox_record import sandbox_connection
 
 NODES_GROUP = "proxmox_nodes"
+_TOKEN_VARIABLES = ("PROXMOX_USER", "PROXMOX_TOKEN_ID", "PROXMOX_TOKEN_SECRET")
 _KEYS = ("id_ed25519", "id_ecdsa", "id_rsa", "id_ed25519_sk", "id_ecdsa_sk")
 
 
@@ -31,7 +32,7 @@ class Nodes:
     :param insecure: verify no certificate, whatever else is said.
     """
 
-    variables: Mapping[str, Mapping[str, Sourced]] = field(default_factory=dict)
+    variables: Mapping[str, Mapping[str, Sourced]] = field(default_factory=dict, repr=False)
     insecure: bool = False
 
     def connection(self, name: str, environment: Mapping[str, str] = os.environ) -> NodeConnection:
@@ -41,27 +42,43 @@ class Nodes:
         :raises LocalaiError: ``sandbox-not-running``, ….
         """
         if name in self.variables:
-            found = _from_variables(name, self.variables[name], environment)
+            found = _from_settings(name, self.settings(name, environment))
         elif name == SANDBOX:
             found = sandbox_connection(environment)
         else:
             found = from_environment(environment, name)
         return replace(found, insecure=True) if self.insecure else found
 
+    def settings(self, name: str, environment: Mapping[str, str] = os.environ) -> dict[str, Sourced]:
+        """The settings of a node of the inventory; a token's parts that it leaves out are the environment's.
 
-def _from_variables(
-    name: str, variables: Mapping[str, Sourced], environment: Mapping[str, str]
-) -> NodeConnection:
-    """Credentials that the inventory leaves out are taken from the environment."""
-    value = {key: one.value for key, one in resolve_all(NODE_SETTINGS, [variables]).items()}
+        :raises InputError: ``setting-invalid``, ``pve-fingerprint-invalid``.
+        """
+        flags = {"localai_proxmox_insecure": Sourced(value=True, source="flag --insecure")}
+        given = {key: one for key, one in self.variables[name].items() if one.value != ""}
+        layers = (flags if self.insecure else {}, given, _credentials(environment))
+        return resolve_all(NODE_SETTINGS, layers)
 
-    def given(part: str) -> str:
-        return str(value[f"localai_proxmox_{part}"] or environment.get(f"PROXMOX_{part.upper()}", ""))
 
+def _credentials(environment: Mapping[str, str]) -> dict[str, Sourced]:
+    names = {f"localai_{name.lower()}": name for name in _TOKEN_VARIABLES}
+    return {
+        key: Sourced(environment[name], f"environment {name}")
+        for key, name in names.items()
+        if environment.get(name)
+    }
+
+
+def _from_settings(name: str, settings: Mapping[str, Sourced]) -> NodeConnection:
+    value = {key: one.value for key, one in settings.items()}
     return NodeConnection(
         node=value["localai_proxmox_node"] or name,
         host=_host(name, value["localai_proxmox_host"]),
-        token=parse_token(given("user"), given("token_id"), given("token_secret")),
+        token=parse_token(
+            value["localai_proxmox_user"],
+            value["localai_proxmox_token_id"],
+            value["localai_proxmox_token_secret"],
+        ),
         ca_file=_path(value["localai_proxmox_ca_file"]),
         fingerprint=value["localai_proxmox_fingerprint"],
         insecure=value["localai_proxmox_insecure"],

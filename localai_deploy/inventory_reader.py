@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from ansible.inventory.group import Group
     from ansible.inventory.host import Host
     from ansible.parsing.dataloader import DataLoader
     from ansible.template import Templar
@@ -32,7 +34,10 @@ CONNECTION_VARIABLES = frozenset(
 
 
 def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Hosts that match ``patterns``, with merged variables and their groups, innermost first."""
+    """Hosts that match ``patterns``, with merged variables and their groups, innermost first.
+
+    Plain names that nobody knows are taken for members of the first group of ``makes_vms_in`` that is there.
+    """
     from ansible.cli import CLI
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
@@ -46,8 +51,15 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
     manager = InventoryManager(loader=loader, sources=[question["inventory"]])
     variables = VariableManager(loader=loader, inventory=manager)
     default = question["default_group"] if question["default_group"] in manager.groups else "all"
+    known = [*manager.hosts, *manager.groups]
+    home = next((group for group in question["makes_vms_in"] if group in manager.groups), None)
+    for name in _strangers(question["patterns"], known) if home else ():
+        manager.add_host(name, home)
     hosts = manager.get_hosts(question["patterns"] or [default]) if question["wants_hosts"] else []
-    nodes = manager.groups.get(question["nodes_group"])
+    nodes = manager.groups.get(question["nodes_group"]) if question["wants_nodes"] else None
+    only_nodes = {host.name for host in _members(nodes)} - {
+        host.name for host in _members(manager.groups.get(question["default_group"]))
+    }
 
     def described(host: Host) -> dict[str, Any]:
         found = variables.get_vars(host=host, include_hostvars=False)
@@ -57,9 +69,25 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
 
     return {
         "known": [*manager.hosts, *manager.groups],
-        "hosts": [described(host) for host in hosts],
-        "nodes": [described(host) for host in (nodes.get_hosts() if nodes else [])],
+        "hosts": [described(host) for host in hosts if host.name not in only_nodes],
+        "nodes": [described(host) for host in _members(nodes)],
     }
+
+
+def _members(group: Group | None) -> list[Host]:
+    return list(group.get_hosts()) if group else []
+
+
+def _strangers(names: Sequence[str], known: Sequence[str]) -> Iterator[str]:
+    """Names that can be a host's and are none of ``known``."""
+    from localai_deploy.domain.connection import check_host_name
+    from localai_deploy.errors import InputError
+
+    for name in names:
+        if name not in known:
+            with suppress(InputError):
+                check_host_name(name)
+                yield name
 
 
 def _rendered(loader: DataLoader, variables: dict[str, Any]) -> dict[str, Any]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from localai_deploy.cli.options import deployment_options, host_options, hosts_from
+from localai_deploy.cli.options import deployment_options, host_options, hosts_from, warn_of_insecure
 from localai_deploy.cli.output import HOST_VARIABLES, load_schema, print_json, schema_names
 from localai_deploy.cli.terminal import hanging, show, width_of
-from localai_deploy.domain.settings import BY_NAME, suggestion
-from localai_deploy.domain.vm_settings import VM_SETTINGS
+from localai_deploy.domain.settings import SETTINGS, Sourced, suggestion
+from localai_deploy.domain.vm_settings import NODE_SETTINGS, VM_SETTINGS
 from localai_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from localai_deploy.inventory import InventoryHost
 
 _INDENT = " " * 32
+_MEANING = {setting.name: setting.meaning for setting in (*SETTINGS, *NODE_SETTINGS)}
 _OF_VMS = frozenset(setting.name for setting in VM_SETTINGS)
 
 
@@ -40,14 +41,62 @@ def config() -> None:
 @deployment_options
 @host_options
 def show_values(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
-    """Show every value of HOST and where it came from; secrets are redacted."""
-    found = [_host_data(host) for host in hosts_from(hosts, options)]
+    """Show every value of HOST, or of a node of the inventory, and where it came from.
+
+    Secrets are redacted.
+    """
+    known = _known_nodes(options)
+    found = [_host_data(host) for host in _hosts(hosts, known, options)]
+    nodes = [_node_data(name, settings) for name, settings in known.items() if name in hosts or not hosts]
     if options["output"] == "json":
-        print_json("config", hosts=found)
+        print_json("config", hosts=found, nodes=nodes)
         return
-    for host in found:
-        for line in _lines(host, width_of(sys.stdout)):
+    for one in (*found, *nodes):
+        for line in _lines(one, width_of(sys.stdout)):
             show(line)
+
+
+def _known_nodes(options: Mapping[str, Any]) -> dict[str, Mapping[str, Sourced]]:
+    """Nodes of the inventory with their settings."""
+    from localai_deploy.inventory import load_nodes
+
+    insecure = bool(options["insecure"])
+    nodes = load_nodes(options["inventory"], options["vault_password_file"], insecure=insecure)
+    return {name: nodes.settings(name) for name in nodes.variables}
+
+
+def _hosts(names: tuple[str, ...], nodes: Collection[str], options: Mapping[str, Any]) -> list[InventoryHost]:
+    """The hosts among what is named; an inventory may hold nodes alone."""
+    others = tuple(name for name in names if name not in nodes)
+    if names and not others:
+        return []
+    try:
+        return hosts_from(others, options)
+    except InputError as error:
+        if nodes and not names and error.error_id == "host-missing":
+            return []
+        raise
+
+
+def _node_data(name: str, settings: Mapping[str, Sourced]) -> dict[str, Any]:
+    if settings["localai_proxmox_insecure"].value:
+        warn_of_insecure([settings["localai_proxmox_host"].value or name])
+    secrets = {one.name for one in NODE_SETTINGS if one.secret}
+    return {
+        "node": name,
+        "secrets": {
+            key.removeprefix("localai_proxmox_"): _redacted(settings[key].value) for key in sorted(secrets)
+        },
+        "settings": _settings_data(settings, set(settings) - secrets),
+    }
+
+
+def _settings_data(settings: Mapping[str, Sourced], names: Collection[str]) -> dict[str, Any]:
+    return {
+        name: {"value": _plain(sourced.value), "source": sourced.source}
+        for name, sourced in settings.items()
+        if name in names
+    }
 
 
 def _host_data(host: InventoryHost) -> dict[str, Any]:
@@ -58,24 +107,25 @@ def _host_data(host: InventoryHost) -> dict[str, Any]:
             "become_password": _redacted(host.secrets.become_password),
             "hub_token": _redacted(host.secrets.hub_token),
         },
-        "settings": {
-            name: {"value": _plain(sourced.value), "source": sourced.source}
-            for name, sourced in host.settings.items()
-            if host.vm is not None or name not in _OF_VMS
-        },
+        "settings": _settings_data(
+            host.settings, host.settings if host.vm is not None else set(host.settings) - _OF_VMS
+        ),
     }
 
 
-def _lines(host: Mapping[str, Any], width: int) -> Iterator[str]:
-    yield f"{click.style(host['host'], bold=True)} ({host['connection']})"
-    for name, entry in host["settings"].items():
+def _lines(one: Mapping[str, Any], width: int) -> Iterator[str]:
+    if "host" in one:
+        yield f"{click.style(one['host'], bold=True)} ({one['connection']})"
+    else:
+        yield f"{click.style(one['node'], bold=True)} (a Proxmox node)"
+    for name, entry in one["settings"].items():
         first, *more = _value_lines(entry["value"])
         yield f"  {name:<29} {first}"
         yield from (f"{_INDENT}{line}" for line in more)
-        meaning = f"{entry['source']}: {BY_NAME[name].meaning}"
+        meaning = f"{entry['source']}: {_MEANING[name]}"
         for line in hanging(meaning, first=_INDENT, rest=_INDENT, width=width):
             yield click.style(line, dim=True)
-    for name, state in host["secrets"].items():
+    for name, state in one["secrets"].items():
         yield f"  {name:<29} {state}"
 
 

@@ -21,6 +21,7 @@ from localai_deploy.domain.units import format_bytes
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.workflow import deploy as workflow
+from localai_deploy.workflow.apply import HostOutcome
 from localai_deploy.workflow.removal import Removal, plan_removal, remove
 from localai_deploy.workflow.together import Answer, ask_each
 
@@ -42,11 +43,13 @@ def down(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
                 note(line)
         errors = {one.host.name: one.error for one in answers if one.error}
         notice_unfinished_removal(removals)
+        outcomes: Mapping[str, HostOutcome] = {}
         if removals:
             require_consent("Remove this?", yes=options["yes"])
-            errors |= _remove(removals, verbose=options["verbose"])
+            outcomes = _remove(removals, verbose=options["verbose"])
+            errors |= {name: outcome.error for name, outcome in outcomes.items() if outcome.error}
     if options["output"] == "json":
-        print_json("down", hosts=[_host_data(one, errors) for one in answers])
+        print_json("down", hosts=[_host_data(one, errors, outcomes) for one in answers])
     else:
         _print_text(answers, errors)
     if errors and len(errors) == len(wanted) and not removals:
@@ -63,20 +66,26 @@ def _look(wanted: Sequence[InventoryHost], stack: ExitStack, *, purge: bool) -> 
     return ask_each(wanted, plan)
 
 
-def _remove(removals: Sequence[Removal], *, verbose: bool) -> dict[str, LocalaiError]:
+def _remove(removals: Sequence[Removal], *, verbose: bool) -> Mapping[str, HostOutcome]:
     with RunProgress(verbose=verbose) as progress:
         outcomes = remove(removals, progress)
     for outcome in outcomes.values():
         for text in outcome.notes:
             note(click.style(f"! left over: {text}", fg="yellow"))
-    return {name: outcome.error for name, outcome in outcomes.items() if outcome.error}
+    return outcomes
 
 
-def _host_data(answer: Answer[Removal], errors: Mapping[str, LocalaiError]) -> dict[str, object]:
+def _host_data(
+    answer: Answer[Removal], errors: Mapping[str, LocalaiError], outcomes: Mapping[str, HostOutcome]
+) -> dict[str, object]:
     name = answer.host.name
+    notes = outcomes[name].notes if name in outcomes else ()
+    left: dict[str, object] = {"left_over": list(notes)} if notes else {}
     if name in errors:
-        return {"host": name, "removed": False, "error": error_data(errors[name])}
-    return {"host": name, "removed": bool(answer.value and answer.value.plan.steps)}
+        return {"host": name, "removed": False, **left, "error": error_data(errors[name])}
+    kept = answer.value.kept if answer.value else ()
+    left |= {"kept": list(kept)} if kept else {}
+    return {"host": name, "removed": bool(answer.value and answer.value.plan.steps), **left}
 
 
 def _print_text(answers: Sequence[Answer[Removal]], errors: Mapping[str, LocalaiError]) -> None:

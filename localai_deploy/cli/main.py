@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "down": ("localai_deploy.cli.down:down", "Take away what was installed, and nothing else."),
     "model": ("localai_deploy.cli.model:model", "Pull, list, verify and remove models on hosts."),
     "node": ("localai_deploy.cli.node:node", "Give a Proxmox node what our VMs need."),
+    "inventory": (
+        "localai_deploy.cli.inventory:inventory",
+        "Keep an inventory true to what its nodes say.",
+    ),
     "sandbox": ("localai_deploy.cli.sandbox:sandbox", "Run an embedded Proxmox node to try things out."),
     "config": ("localai_deploy.cli.config:config", "Show where each value comes from; check an inventory."),
     "explain": ("localai_deploy.cli.explain:explain", "Explain an error id: cause, detection, fix."),

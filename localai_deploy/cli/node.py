@@ -17,16 +17,17 @@ from localai_deploy.cli.node_access_view import (
     print_document,
     print_text,
 )
-from localai_deploy.cli.options import output_option, require_consent, yes_option
+from localai_deploy.cli.options import node_from, node_options, require_consent, yes_option
 from localai_deploy.cli.progress import say
 from localai_deploy.cli.terminal import note, show
 from localai_deploy.domain.pve.access import changes_to, further_entries
 from localai_deploy.domain.pve.access_state import NOTHING
-from localai_deploy.domain.pve.credentials import NodeConnection, from_environment
+from localai_deploy.domain.pve.credentials import NodeConnection, parse_token
 from localai_deploy.domain.pve.roles import USER, Access, Part, run_access, setup_access
 from localai_deploy.domain.pve.version import PveVersion
 from localai_deploy.domain.pve.vm import VmSpec
 from localai_deploy.errors import ExitCode, LocalaiError
+from localai_deploy.sandbox_record import NODE as SANDBOX
 
 if TYPE_CHECKING:
     from localai_deploy.proxmox.client import PveClient
@@ -98,12 +99,12 @@ def node() -> None:
     "--new-token", is_flag=True, help="With --apply: replace an existing token by one with a new secret."
 )
 @yes_option
-@output_option
+@node_options
 def permissions(node_name: str, **options: Any) -> None:  # noqa: ANN401
     """Print the commands that give least-privilege roles and a token on node N, or make the changes.
 
-    PROXMOX_HOST, PROXMOX_USER, PROXMOX_TOKEN_ID and PROXMOX_TOKEN_SECRET say how N is reached. As an
-    administrator it is told only what differs.
+    N is an entry of the inventory, `sandbox`, or the node at PROXMOX_HOST. A token in PROXMOX_TOKEN_ID and
+    PROXMOX_TOKEN_SECRET goes before the inventory's. An administrator is told only what differs.
     """
     _check(options)
     if options["pve"]:
@@ -113,7 +114,7 @@ def permissions(node_name: str, **options: Any) -> None:  # noqa: ANN401
         return
     from localai_deploy.proxmox.client import PveClient
 
-    client = PveClient(_connection(node_name))
+    client = PveClient(_connection(node_name, options))
     version = client.version()
     place = _chosen(client, _place(client.node, options))
     views = [_seen(client, access, options) for access in _accesses(place, version, options)]
@@ -129,8 +130,13 @@ def _check(options: Mapping[str, Any]) -> None:
         raise click.UsageError("--new-token needs --apply.")
 
 
-def _connection(node_name: str) -> NodeConnection:
-    return from_environment(os.environ, node_name)
+def _connection(node_name: str, options: Mapping[str, Any]) -> NodeConnection:
+    """Rights are given with another token than they are for: the environment's, if it has one."""
+    found = node_from(node_name, options)
+    token_id, secret = (os.environ.get(f"PROXMOX_TOKEN_{part}", "") for part in ("ID", "SECRET"))
+    if node_name == SANDBOX or not (token_id and secret):
+        return found
+    return replace(found, token=parse_token(os.environ.get("PROXMOX_USER", ""), token_id, secret))
 
 
 def _place(node_name: str, options: Mapping[str, Any]) -> VmSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,6 +59,28 @@ def output_option(command: Command) -> Command:
     )(command)
 
 
+def node_options(command: Command) -> Command:
+    """What every command takes that reads an inventory or asks nodes."""
+    for option in (
+        click.option("--insecure", is_flag=True, help="Do NOT verify the TLS certificate of a Proxmox node."),
+        click.option(
+            "--vault-password-file",
+            envvar="ANSIBLE_VAULT_PASSWORD_FILE",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Password of the inventory's vaulted values.",
+        ),
+        click.option(
+            "-i",
+            "--inventory",
+            envvar="LOCALAI_DEPLOY_INVENTORY",
+            type=click.Path(path_type=Path),
+            help="Ansible inventory (directory or file); without one, HOST is an SSH destination.",
+        ),
+    ):
+        command = option(command)
+    return output_option(command)
+
+
 def host_options(command: Command) -> Command:
     """What every command takes that reaches hosts."""
     for option in (
@@ -71,28 +93,14 @@ def host_options(command: Command) -> Command:
             help="Accept this SSH host key, and no other, if unknown.",
         ),
         click.option(
-            "--vault-password-file",
-            envvar="ANSIBLE_VAULT_PASSWORD_FILE",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Password of the inventory's vaulted values.",
-        ),
-        click.option("--insecure", is_flag=True, help="Do NOT verify the TLS certificate of a Proxmox node."),
-        click.option(
             "--node",
             metavar="N",
             help="HOST is a VM on this Proxmox node: an entry of the inventory's proxmox_nodes, `sandbox`, "
             "or the one at PROXMOX_HOST.",
         ),
-        click.option(
-            "-i",
-            "--inventory",
-            envvar="LOCALAI_DEPLOY_INVENTORY",
-            type=click.Path(path_type=Path),
-            help="Ansible inventory (directory or file); without one, HOST is an SSH destination.",
-        ),
     ):
         command = option(command)
-    return output_option(command)
+    return node_options(command)
 
 
 def deployment_options(command: Command) -> Command:
@@ -165,7 +173,7 @@ def hosts_from(names: tuple[str, ...], options: Mapping[str, Any]) -> list[Inven
     overrides = Overrides(_flag_settings(options), password, insecure=bool(options.get("insecure")))
     names = _vm_names(names, options)
     hosts = load_hosts(names, options.get("inventory"), overrides, options.get("vault_password_file"))
-    _warn_of_insecure(hosts)
+    warn_of_insecure(host.vm.node.host for host in hosts if host.vm and host.vm.node.insecure)
     return hosts
 
 
@@ -175,17 +183,19 @@ def existing_hosts_from(names: tuple[str, ...], options: Mapping[str, Any]) -> l
         return hosts_from(names, options)
     from localai_deploy.workflow.owned import owned_names
 
-    found = owned_names(_node_connection(options))
+    found = owned_names(node_from(options["node"], options))
     return hosts_from(tuple(found), options) if found else []
 
 
-def _node_connection(options: Mapping[str, Any]) -> NodeConnection:
+def node_from(name: str, options: Mapping[str, Any]) -> NodeConnection:
+    """The node that a command works on: an entry of its inventory, the sandbox, or the environment's."""
     from localai_deploy.inventory import load_nodes
 
-    nodes = load_nodes(
-        options.get("inventory"), options.get("vault_password_file"), insecure=bool(options.get("insecure"))
-    )
-    return nodes.connection(options["node"])
+    insecure = bool(options.get("insecure"))
+    nodes = load_nodes(options.get("inventory"), options.get("vault_password_file"), insecure=insecure)
+    connection = nodes.connection(name)
+    warn_of_insecure([connection.host] if connection.insecure else [])
+    return connection
 
 
 def _vm_names(names: tuple[str, ...], options: Mapping[str, Any]) -> tuple[str, ...]:
@@ -201,10 +211,10 @@ def _vm_names(names: tuple[str, ...], options: Mapping[str, Any]) -> tuple[str, 
     return names or (_DEFAULT_VM,) if options["node"] and not options.get("inventory") else names
 
 
-def _warn_of_insecure(hosts: Sequence[InventoryHost]) -> None:
-    nodes = {host.vm.node.host for host in hosts if host.vm and host.vm.node.insecure}
-    for node in sorted(nodes):
-        text = f"! the TLS certificate of {node} is NOT verified: anybody in between can read the token"
+def warn_of_insecure(hosts: Iterable[str]) -> None:
+    """Say of which nodes' APIs no certificate is verified."""
+    for host in sorted(set(hosts)):
+        text = f"! the TLS certificate of {host} is NOT verified: anybody in between can read the token"
         note(click.style(text, fg="red", bold=True))
 
 

@@ -83,6 +83,8 @@ def _host_data(one: Looked, result: DeployResult) -> dict[str, Any]:
         served = planned.deployment.models[0]
         data |= endpoint_data(planned.deployment, planned.target.connection)
         data["model"] = {"file_name": served.file_name, "sha256": served.sha256}
+    if one.host.name in result.written:
+        data["inventory"] = str(result.written[one.host.name].resolve())
     if result.report:
         data["verification"] = verification_data(result.report, one.host.name)
         data["completion"] = dict(_completion(result.report, one.host.name))
@@ -109,6 +111,8 @@ def _host_lines(one: Looked, result: DeployResult, width: int) -> Iterator[str]:
         yield f"{name}: blocked, nothing was changed (see the plan)"
     else:
         yield from _deployed_lines(result.planned.get(name, one.planned), outcome, result.report, width)
+    if name in result.written:
+        yield f"  inventory {shlex.join(['ansible', '-i', str(result.written[name]), name, '-m', 'ping'])}"
     for text in outcome.notes if outcome else ():
         yield from hanging(text, first="  left over ", rest=" " * 12, width=width)
 

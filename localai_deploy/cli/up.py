@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,11 +23,15 @@ from localai_deploy.cli.options import (
 from localai_deploy.cli.plan_view import notice_unfinished, print_plans, run_plan
 from localai_deploy.cli.progress import RunProgress, say
 from localai_deploy.cli.report_view import print_report
-from localai_deploy.cli.terminal import width_of
+from localai_deploy.cli.terminal import note, width_of
 from localai_deploy.domain.spec import Choices
 from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow.observe import PlannedHost
 from localai_deploy.workflow.provision import Rest
+
+if TYPE_CHECKING:
+    from localai_deploy.inventory import InventoryHost
+    from localai_deploy.workflow.entries import Entries
 
 
 @click.command(
@@ -36,11 +42,18 @@ from localai_deploy.workflow.provision import Rest
 @vm_options
 @host_options
 @yes_option
+@click.option(
+    "--write-inventory",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Make the VM an entry of this Ansible inventory when it is up; a new one is begun.",
+)
 @click.option("--dry-run", is_flag=True, help="Stop after the plan, as `plan` does.")
 @verbose_option
 def up(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     """Make HOST serve a model and prove that it does; a second run converges."""
     wanted = hosts_from(hosts, options)
+    entries = _entries(wanted, options)
     if options["dry_run"]:
         return run_plan(wanted, options)
     with ExitStack() as stack:
@@ -53,6 +66,8 @@ def up(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
             require_consent("Apply this plan?", yes=options["yes"])
         rest = Rest(Choices(update=options["update"]), say, stack)
         result = _deploy(ready, rest, verbose=options["verbose"])
+    if entries:
+        result = _enter(entries, ready, result)
     return print_report(looked, result, as_json=options["output"] == "json")
 
 
@@ -64,3 +79,29 @@ def _deploy(ready: list[PlannedHost], rest: Rest, *, verbose: bool) -> workflow.
         return workflow.deploy(
             ready, progress, rest, lambda check: progress.keep(lines.of(check)), progress.check_progress
         )
+
+
+def _entries(wanted: list[InventoryHost], options: dict[str, Any]) -> Entries | None:
+    """The inventory that takes the VMs in, looked at before anything is made."""
+    if options["write_inventory"] is None:
+        return None
+    from localai_deploy.workflow.entries import prepare_entries
+
+    return prepare_entries(options["write_inventory"], wanted, options["vault_password_file"])
+
+
+def _enter(
+    entries: Entries, ready: list[PlannedHost], result: workflow.DeployResult
+) -> workflow.DeployResult:
+    """Make those hosts entries that came through."""
+    from localai_deploy.cli.inventory_view import file_lines
+    from localai_deploy.workflow.entries import write_entries
+
+    done = [one.host for one in ready if result.outcomes[one.host.name].error is None]
+    changes, errors = write_entries(entries, done)
+    for line in file_lines(entries.files.directory, changes):
+        note(line)
+    for name, error in errors.items():
+        result.outcomes[name].error = error
+    written = {one.name: entries.files.directory for one in done if one.name not in errors}
+    return replace(result, written=written)

@@ -142,6 +142,33 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="Ansible's own reader.",
         fix="See the reason in the message; for vaulted files give --vault-password-file.",
     ),
+    "inventory-host-taken": Explanation(
+        title="The inventory already has an entry of that name",
+        cause="Entries that people wrote are never changed, nor those of a VM on another node.",
+        detection="The inventory's hosts and groups, before anything is made.",
+        fix="Go by the entry (up -i DIR HOST), choose another --name, or another directory.",
+    ),
+    "inventory-file-foreign": Explanation(
+        title="A file of the inventory stands where ours would be",
+        cause=(
+            "proxmox_vms.yml and host_vars/VM/localai-deploy.yml are ours; a file host_vars/VM.yml would be "
+            "hidden from Ansible by the directory host_vars/VM."
+        ),
+        detection="The file has not the head that we write, or has the host's name.",
+        fix="Move it as the message says; its values stay in force.",
+    ),
+    "inventory-not-a-directory": Explanation(
+        title="The inventory is no directory",
+        cause="Addresses and host keys of VMs are kept in files of their own, beside the inventory's others.",
+        detection="The value of --inventory.",
+        fix="Make a directory, move the inventory's file there as hosts.yml, and name it with -i.",
+    ),
+    "host-is-node": Explanation(
+        title="A Proxmox node is no host to install something on",
+        cause="The name is in the inventory's group proxmox_nodes: VMs are made on it.",
+        detection="The groups of the inventory.",
+        fix="Name a VM: --node NODE --name VM, or a host with localai_node in the inventory.",
+    ),
     "variable-unknown": Explanation(
         title="The inventory sets a variable that does not exist",
         cause=("Variables that begin with localai_ belong to this tool, so an unknown one is a typo."),

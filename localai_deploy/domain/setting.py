@@ -20,6 +20,7 @@ class Setting:
 
     :param check: takes the raw value, returns the typed one, raises InputError.
     :param schema: JSON schema of the value.
+    :param secret: the value is never shown.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Setting:
     meaning: str
     check: Check
     schema: Schema
+    secret: bool = False
 
 
 BOOLEAN_SCHEMA: Schema = {"type": "boolean"}
@@ -73,6 +75,15 @@ def text(name: str, value: object) -> str:
     """Any text."""
     if not isinstance(value, str):
         raise invalid(name, value, "text")
+    return str(value)
+
+
+def secret(name: str, value: object) -> str:
+    """Text that no message shows."""
+    if not isinstance(value, str):
+        raise InputError(
+            "setting-invalid", f"{name} is no text (its value is not shown)", hint="put it in quotes"
+        )
     return str(value)
 
 

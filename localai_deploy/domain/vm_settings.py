@@ -15,6 +15,7 @@ from localai_deploy.domain.setting import (
     boolean,
     integer,
     invalid,
+    secret,
     text,
     texts,
 )
@@ -133,7 +134,14 @@ NODE_SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("localai_proxmox_user", "", "user of the API token, with realm", text, TEXT_SCHEMA),
     Setting("localai_proxmox_token_id", "", "name of the API token", text, TEXT_SCHEMA),
-    Setting("localai_proxmox_token_secret", "", "the token's secret (vault it)", text, TEXT_SCHEMA),
+    Setting(
+        "localai_proxmox_token_secret",
+        "",
+        "the token's secret (vault it)",
+        secret,
+        TEXT_SCHEMA,
+        secret=True,
+    ),
     Setting("localai_proxmox_ca_file", "", "the cluster's CA; empty: the system's", text, TEXT_SCHEMA),
     Setting(
         "localai_proxmox_fingerprint",

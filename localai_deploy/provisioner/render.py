@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from localai_deploy.domain.marks import WORK_MARK
 from localai_deploy.domain.plan import ROLE_OF
 from localai_deploy.errors import InputError
 from localai_deploy.resources import resource_dir
+from localai_deploy.yaml_text import dump_yaml
 
 GROUP = "inference"
 _MARK = ".localai-deploy-project"
@@ -67,37 +66,13 @@ def rendered_files(hosts: Sequence[ProjectHost]) -> dict[str, str]:
         "ansible.cfg": _from_template("ansible.cfg.j2", {}),
         "site.yml": _from_template("site.yml.j2", {**values, "steps": steps}),
         "reset.yml": _from_template("reset.yml.j2", {**values, "steps": steps[::-1]}),
-        "inventory/hosts.yml": _dump(_inventory(hosts)),
-        **{f"inventory/host_vars/{host.name}.yml": _dump(dict(host.variables)) for host in hosts},
+        "inventory/hosts.yml": dump_yaml(_inventory(hosts)),
+        **{f"inventory/host_vars/{host.name}.yml": dump_yaml(dict(host.variables)) for host in hosts},
     }
 
 
 def _inventory(hosts: Sequence[ProjectHost]) -> dict[str, Any]:
     return {GROUP: {"hosts": {host.name: dict(host.connection_variables) for host in hosts}}}
-
-
-def _dump(data: Mapping[str, Any]) -> str:
-    """YAML in which no string can be taken for a template: braces in data stay data."""
-    return "---\n" + yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Marks strings with Jinja's opening marks as ``!unsafe``, and never writes aliases."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002
-        return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
-        """Lists are indented below their key, as yamllint and ansible-lint want it."""
-        super().increase_indent(flow, False)  # noqa: FBT003
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    tag = "!unsafe" if "{{" in text or "{%" in text else "tag:yaml.org,2002:str"
-    return dumper.represent_scalar(tag, text)
-
-
-_Dumper.add_representer(str, _represent_text)
 
 
 def _from_template(name: str, values: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from localai_deploy.domain.spec import Choices
 from localai_deploy.errors import LocalaiError
@@ -45,11 +46,13 @@ class DeployResult:
     """Outcome per host and the verification's report (``None`` when no host came that far).
 
     :param planned: the hosts as they were seen last, by name.
+    :param written: host → the inventory that it is an entry of now.
     """
 
     outcomes: Mapping[str, HostOutcome]
     report: Report | None
     planned: Mapping[str, PlannedHost] = field(default_factory=dict)
+    written: Mapping[str, Path] = field(default_factory=dict)
 
 
 def open_targets(hosts: Sequence[InventoryHost], stack: ExitStack) -> dict[str, Target]:

@@ -24,6 +24,7 @@ PRINTED = {
     "down",
     "error",
     "explain",
+    "inventory-refresh",
     "model-list",
     "model-pull",
     "model-rm",
