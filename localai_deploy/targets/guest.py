@@ -18,11 +18,25 @@ from localai_deploy.proxmox.vms import VmStore
 from localai_deploy.targets import host_keys
 from localai_deploy.targets.base import Tell
 from localai_deploy.targets.executor import Executor
+from localai_deploy.targets.openssh import known_hosts_file
 
 HOST_KEY_FILE = "/etc/ssh/ssh_host_ed25519_key.pub"
 LOGIN_TIMEOUT_S = 120.0
 _PAUSE_S = 1.0
 _LOG = "/var/log/cloud-init-output.log"
+_SWITCH_OFF = "test ! -d /etc/cloud || touch /etc/cloud/cloud-init.disabled"
+_GROW = """set -e
+root=$(findmnt -n -o SOURCE /)
+number=$(cat "/sys/class/block/${root##*/}/partition" 2>/dev/null) || exit 0
+disk=$(lsblk -n -o PKNAME "$root" | head -n 1)
+growpart "/dev/$disk" "$number" || test $? -eq 1
+case $(findmnt -n -o FSTYPE /) in
+  ext4) resize2fs "$root" ;;
+  xfs) xfs_growfs / ;;
+  btrfs) btrfs filesystem resize max / ;;
+esac
+"""
+"""growpart ends with 1 when there is nothing to grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +116,11 @@ def guest_connection(wish: VmWish, vm: VmFacts, address: str) -> Connection:
         destination=address,
         user=wish.spec.user,
         private_key_file=wish.private_key_file,
-        ssh_args=(*wish.node.guest_ssh_args, "-o", f"HostKeyAlias={vm.identity.host_key_alias}"),
+        ssh_args=(
+            *wish.node.guest_ssh_args,
+            *("-o", f"UserKnownHostsFile={known_hosts_file()}"),
+            *("-o", f"HostKeyAlias={vm.identity.host_key_alias}"),
+        ),
     )
 
 
@@ -126,13 +144,17 @@ def await_login(connect: Callable[[], Executor], patience: Patience, tell: Tell)
 
 
 def await_first_boot(guest: Executor, vmid: int, patience: Patience) -> None:
-    """Wait until cloud-init has ended; a guest without it (of a template) has nothing to wait for.
+    """Wait until cloud-init has ended, and switch it off; a guest without it has nothing to wait for.
+
+    Without its seed cloud-init could take the next boot for the first one of another machine, and make
+    new SSH host keys.
 
     :raises LocalaiError: ``guest-first-boot-failed``.
     """
     program = "command -v cloud-init >/dev/null || exit 0; cloud-init status --wait >/dev/null; echo $?"
     done = guest.run(["sh", "-c", program], timeout_s=patience.timeout_s)
-    if done.stdout.decode(errors="replace").strip() not in {"1"}:
+    if done.stdout.decode(errors="replace").strip() != "1":
+        guest.run(["sh", "-c", _SWITCH_OFF], sudo=True)
         return
     log = guest.run(["tail", "-n", "8", _LOG], sudo=True).stdout.decode(errors="replace").strip()
     raise LocalaiError(
@@ -174,3 +196,19 @@ def _no_address(vm: VmFacts, timeout_s: float) -> LocalaiError:
         hint="does the bridge's network have a DHCP server? else set localai_address and localai_gateway",
         exit_code=ExitCode.PARTIAL,
     )
+
+
+def grow_root(guest: Executor, vmid: int) -> None:
+    """Let the guest use all of a disk that was grown; again and again without harm.
+
+    :raises LocalaiError: ``guest-disk-not-grown``.
+    """
+    done = guest.run(["sh", "-c", _GROW], sudo=True)
+    if done.returncode != 0:
+        raise LocalaiError(
+            "guest-disk-not-grown",
+            f"the guest of VM {vmid} does not use all of its disk",
+            why=done.stderr.decode(errors="replace").strip()[-500:],
+            hint="in the guest: lsblk; growpart (package cloud-guest-utils), then resize2fs",
+            exit_code=ExitCode.PARTIAL,
+        )

@@ -125,6 +125,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="cloud-init status in the guest says error.",
         fix="In the guest: cloud-init status --long; /var/log/cloud-init-output.log. Then run again.",
     ),
+    "guest-disk-not-grown": Explanation(
+        title="The guest does not use all of its disk",
+        cause="The VM's disk was grown; the guest has no growpart, or an unusual layout.",
+        detection="growpart and the file system's own tool were run in the guest.",
+        fix="In the guest: lsblk; growpart (package cloud-guest-utils), then resize2fs. Then run again.",
+    ),
     "host-not-made": Explanation(
         title="The host is no VM of ours",
         cause="It was there before us, so it is neither made nor taken away as a whole.",
