@@ -43,6 +43,7 @@ _STOP_TIMEOUT_S = 90.0
 _RESET_TIMEOUT_S = 120.0
 _POLL_S = 0.05
 _LOG_LINES = 5
+_OWN_NAME = "localai-deploy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +261,8 @@ def _take_away(places: Places) -> None:
     sweep(places.token, places.data)
     remove_private_files(places)
     (places.runtime / LOCK_NAME).unlink(missing_ok=True)
-    for directory in (places.runtime, places.data.parent):
+    shared = [one for one in (places.runtime.parent, places.data.parent) if one.name == _OWN_NAME]
+    for directory in (places.runtime, *shared):
         with contextlib.suppress(OSError):
             directory.rmdir()
 
