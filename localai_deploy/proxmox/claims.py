@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from localai_deploy.domain.pve.ownership import POOL, find_block
+from localai_deploy.domain.pve.ownership import POOL
 from localai_deploy.domain.pve.vm import Creation, differences
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.proxmox.client import TRANSIENT, PveClient
+from localai_deploy.proxmox.jobs import Jobs
 from localai_deploy.proxmox.survey import pool_exists
 from localai_deploy.proxmox.tasks import TaskWaiter
-from localai_deploy.proxmox.vms import VmStore
+from localai_deploy.proxmox.vms import Member, VmStore
 
 CREATE_TIMEOUT_S = 1800
-_CREATE_TASKS = frozenset({"qmcreate", "qmclone"})
+_KINDS = ("qmcreate", "qmclone")
+_UNKNOWN_END = frozenset({*TRANSIENT, "pve-task-lost", "pve-task-cut-off"})
+_LOOKS = 5
+_PAUSE_S = 1.0
 
 Create = Callable[[int], Creation]
 """Makes the call for a vmid."""
@@ -25,7 +29,7 @@ class Claims:
 
     def __init__(self, client: PveClient, waiter: TaskWaiter, vms: VmStore) -> None:
         self._client = client
-        self._waiter = waiter
+        self._jobs = Jobs(client, waiter)
         self._vms = vms
 
     def ensure_pool(self) -> None:
@@ -35,134 +39,151 @@ class Claims:
         try:
             self._client.post("pools", poolid=POOL, comment="VMs of localai-deploy")
         except LocalaiError as error:
-            if "already exists" not in str(error):
+            lost = error.error_id in TRANSIENT and pool_exists(self._client)
+            if "already exists" not in str(error) and not lost:
                 raise
 
     def claim(self, name: str, uuid: str, candidates: Iterable[int], create: Create) -> int:
-        """Create the VM under the first candidate that is free.
+        """Create the VM under the first candidate that is free, and make it whole.
 
+        :param uuid: of this very run; the call's description holds it.
         :returns: its vmid.
         :raises LocalaiError: ``vm-held``: another run is making a VM of that name; ``pve-vmid-taken``;
             what the create failed with; ``pve-readback-failed``.
         """
-        taken = []
-        for vmid in candidates:
+        order, taken = tuple(candidates), []
+        for vmid in order:
             call = create(vmid)
-            if self._create(vmid, uuid, call):
-                self._configure(vmid, call)
-                self._compare(vmid, call.wanted)
-                self._yield_to_rival(vmid, name)
+            if self._begin(vmid, uuid, call):
+                self._await_others(vmid, order, call)
+                self._give_way(vmid, name, order)
+                self.finish(vmid, name, call)
                 return vmid
-            self._look_at_rival(vmid, name)
-            taken.append(vmid)
+            self._look_at_rival(vmid, name, call)
+            taken.append(str(vmid))
         raise LocalaiError(
             "pve-vmid-taken",
             f"no vmid is left for {name}",
-            why=f"other VMs have {', '.join(map(str, taken))}",
+            why=f"other VMs have {', '.join(taken)}",
             hint="choose one with localai_vmid, or another name",
         )
 
-    def await_running_create(self, candidates: Iterable[int]) -> None:
-        """Wait for creates that an earlier run of ours left at work; how they end is seen afterwards."""
-        wanted = {str(vmid) for vmid in candidates}
-        for task in self._tasks("active"):
-            if task["type"] in _CREATE_TASKS and str(task["id"]) in wanted:
-                self._wait_quietly(str(task["upid"]))
+    def finish(self, vmid: int, name: str, call: Creation) -> None:
+        """Make a VM whole that was begun, by this run or by one that was cut off.
 
-    def _create(self, vmid: int, uuid: str, call: Creation) -> bool:
-        """Whether the VM is made; ``False`` when the id is taken."""
+        :raises LocalaiError: ``vm-held``: another run did so at the same moment; ``vm-half-made``;
+            ``pve-readback-failed``.
+        """
+        self._refuse_started(vmid)
+        found = self._vms.config(vmid)
         try:
-            upid = str(self._client.post(f"nodes/{self._client.node}/{call.path}", **call.sent))
+            self._vms.change(vmid, call.missing(found), str(found["digest"]))
+        except LocalaiError as error:
+            if error.error_id == "pve-config-changed":
+                raise held_by_another_run(vmid, name) from error
+            raise
+        self._compare(vmid, call)
+
+    def await_running(self, candidates: Iterable[int]) -> None:
+        """Wait for creates that an earlier run of ours left at work; how they end is seen afterwards.
+
+        :param candidates: vmids, and the id of a template that is cloned.
+        """
+        self._jobs.await_running(_KINDS, {str(one) for one in candidates}, CREATE_TIMEOUT_S)
+
+    def _begin(self, vmid: int, uuid: str, call: Creation) -> bool:
+        """Whether the VM is there and begun by this run; ``False`` when the id is taken."""
+        kind = _KINDS[call.about != vmid]
+        path = f"nodes/{self._client.node}/{call.path}"
+        try:
+            self._jobs.run(lambda: self._client.post(path, **call.sent), kind, call.about, CREATE_TIMEOUT_S)
         except LocalaiError as error:
             if error.error_id == "pve-vmid-taken":
-                return self._is_mine(vmid, uuid)
-            if error.error_id not in TRANSIENT:
+                return False
+            if error.error_id not in _UNKNOWN_END or not self._is_begun(vmid, uuid):
                 raise
-            return self._recover(vmid, uuid, error)
-        self._wait_for_create(vmid, uuid, upid)
         return True
 
-    def _configure(self, vmid: int, call: Creation) -> None:
-        """Set what the create could not; what a clone has of its template's disks stays."""
-        found = self._vms.config(vmid)
-        values = {key: value for key, value in call.config.items() if key != "efidisk0" or key not in found}
-        self._vms.change(vmid, values, str(found["digest"]))
+    def _is_begun(self, vmid: int, uuid: str) -> bool:
+        """What became of a create whose answer or task was lost; one that is at work is waited for."""
+        member = self._settled(vmid)
+        return member is not None and member.block.uuid == uuid
 
-    def _wait_for_create(self, vmid: int, uuid: str, upid: str) -> None:
-        """A task that the server forgot may have done its work: what is there decides."""
+    def _settled(self, vmid: int) -> Member | None:
+        """The VM once nobody is making it any more.
+
+        While it is made its config holds only a lock, and it is in no pool: a token of the pool alone
+        cannot see it then.
+        """
+        for _ in range(_LOOKS):
+            member = self._vms.member(vmid)
+            if member is not None or not self._may_be_in_the_making(vmid):
+                return member
+            self._jobs.sleep(_PAUSE_S)
+        return None
+
+    def _may_be_in_the_making(self, vmid: int) -> bool:
         try:
-            self._waiter.wait(upid, CREATE_TIMEOUT_S)
+            return self._vms.config(vmid).get("lock") in {"create", "clone"}
         except LocalaiError as error:
-            if error.error_id != "pve-task-lost" or not self._is_mine(vmid, uuid):
+            if error.error_id not in {"pve-forbidden", "pve-vm-missing"}:
                 raise
+            return error.error_id == "pve-forbidden"
 
-    def _recover(self, vmid: int, uuid: str, error: LocalaiError) -> bool:
-        """The answer was lost: the create may be at work, done, or never have begun."""
-        for task in self._tasks("all"):
-            if task["type"] in _CREATE_TASKS and str(task["id"]) == str(vmid):
-                self._wait_quietly(str(task["upid"]))
-                break
-        if self._is_mine(vmid, uuid):
-            return True
-        raise error
-
-    def _is_mine(self, vmid: int, uuid: str) -> bool:
-        vm = self._vms.look(vmid)
-        return vm is not None and vm.block.uuid == uuid
-
-    def _look_at_rival(self, vmid: int, name: str) -> None:
+    def _look_at_rival(self, vmid: int, name: str, call: Creation) -> None:
         """Somebody has the id: another run that makes this very VM, or anybody else."""
-        self.await_running_create([vmid])
-        vm = self._vms.look(vmid)
-        if vm is not None and vm.block.name == name:
-            raise _held(vmid, name)
-        self._refuse_half_made(vmid, name)
+        self.await_running([vmid, call.about])
+        member = self._settled(vmid)
+        if member is not None and member.block.name == name:
+            raise held_by_another_run(vmid, name)
 
-    def _refuse_half_made(self, vmid: int, name: str) -> None:
-        """A clone that was cut off before it got its own identity."""
-        try:
-            config = self._vms.config(vmid)
-        except LocalaiError:
-            return
-        block = find_block(str(config.get("description", "")))
-        if block is not None and (block.name, block.vmid) == (name, vmid):
+    def _await_others(self, vmid: int, candidates: Sequence[int], call: Creation) -> None:
+        """Creates of this name under other ids end first, so that all see each other."""
+        others = {*candidates, call.about} - {vmid}
+        if others:
+            self.await_running(others)
+
+    def _give_way(self, vmid: int, name: str, candidates: Sequence[int]) -> None:
+        """Two runs may get different ids when somebody deletes a VM between them.
+
+        One that is whole has won; of two that are begun, the one whose id comes first.
+        """
+        order = {one: position for position, one in enumerate(candidates)}
+        for rival in self._vms.members():
+            if rival.block.name != name or rival.vmid == vmid:
+                continue
+            if not rival.block.begun or order.get(rival.vmid, -1) < order[vmid]:
+                self._vms.delete(vmid)
+                raise held_by_another_run(rival.vmid, name)
+
+    def _refuse_started(self, vmid: int) -> None:
+        if self._vms.status(vmid) != "stopped":
             raise LocalaiError(
                 "vm-half-made",
-                f"VM {vmid} was begun for {name} and never became whole",
-                why="its identity is not the one that its description names, so it is not touched",
-                hint=f"look at it, then delete it on the node: qm destroy {vmid}",
+                f"VM {vmid} was begun by a run that was cut off, and somebody started it since",
+                why="it would get another identity while it runs",
+                hint=f"shut it down and run again; if nobody needs it: qm destroy {vmid}",
             )
 
-    def _yield_to_rival(self, vmid: int, name: str) -> None:
-        """Two runs may get different ids when somebody deletes a VM between them: the later one gives way."""
-        rivals = [vm.vmid for vm in self._vms.ours() if vm.block.name == name and vm.vmid != vmid]
-        if rivals:
-            self._vms.delete(vmid)
-            raise _held(rivals[0], name)
-
-    def _wait_quietly(self, upid: str) -> None:
-        try:
-            self._waiter.wait(upid, CREATE_TIMEOUT_S)
-        except LocalaiError as error:
-            if error.error_id == "pve-task-timeout":
-                raise
-
-    def _tasks(self, source: str) -> list[dict[str, Any]]:
-        return list(self._client.get(f"nodes/{self._client.node}/tasks", source=source, limit=200))
-
-    def _compare(self, vmid: int, sent: Mapping[str, Any]) -> None:
-        wrong = differences(sent, self._vms.config(vmid))
+    def _compare(self, vmid: int, call: Creation) -> None:
+        found: dict[str, Any] = self._vms.config(vmid)
+        wrong = [
+            f"{key}: sent {sent!r}, found {now!r}"
+            for key, (sent, now) in differences(call.config, found).items()
+        ]
+        if self._vms.member(vmid) is None:
+            wrong.append("pool, tag and description do not name it as ours")
         if wrong:
-            listed = "; ".join(f"{key}: sent {pair[0]!r}, found {pair[1]!r}" for key, pair in wrong.items())
             raise LocalaiError(
                 "pve-readback-failed",
                 f"VM {vmid} is not as it was asked for",
-                why=listed,
+                why="; ".join(wrong),
                 exit_code=ExitCode.PARTIAL,
             )
 
 
-def _held(vmid: int, name: str) -> LocalaiError:
+def held_by_another_run(vmid: int, name: str) -> LocalaiError:
+    """``vm-held``: the run that made the VM goes on with it, not this one."""
     return LocalaiError(
         "vm-held",
         f"another run has just made VM {vmid} ({name})",

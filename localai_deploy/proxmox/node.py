@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.domain.pve.facts import NodeFacts
 from localai_deploy.proxmox.claims import Claims
-from localai_deploy.proxmox.client import PveClient
+from localai_deploy.proxmox.client import TIMEOUT_S, PveClient
 from localai_deploy.proxmox.images import ImageStore
 from localai_deploy.proxmox.survey import survey_node
 from localai_deploy.proxmox.tasks import TaskWaiter
@@ -26,13 +27,20 @@ class PveNode:
     claims: Claims
 
 
-def open_node(connection: NodeConnection, on_line: Callable[[str], None] = lambda _: None) -> PveNode:
+def open_node(
+    connection: NodeConnection,
+    on_line: Callable[[str], None] = lambda _: None,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    sleep: Callable[[float], None] = time.sleep,
+) -> PveNode:
     """The node; nothing is asked yet.
 
     :param on_line: hears each line of the logs of tasks that are waited for.
+    :param timeout_s: for one call.
     """
-    client = PveClient(connection)
-    waiter = TaskWaiter(client, on_line=on_line)
+    client = PveClient(connection, timeout_s, sleep=sleep)
+    waiter = TaskWaiter(client, sleep=sleep, on_line=on_line)
     vms = VmStore(client, waiter)
     return PveNode(
         name=client.node,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from localai_deploy.domain.pve.facts import VmFacts
-from localai_deploy.domain.pve.network import guest_address, parse_network_device
-from localai_deploy.domain.pve.ownership import POOL, OwnershipBlock, owned_block
-from localai_deploy.domain.pve.vm import disk_size_gib, disks_of
+from localai_deploy.domain.pve.facts import BegunVm, VmFacts
+from localai_deploy.domain.pve.network import first_card, guest_address
+from localai_deploy.domain.pve.ownership import POOL, OwnershipBlock, begun_block, owned_block
+from localai_deploy.domain.pve.vm import disk_size_gib, disks_of, is_set
 from localai_deploy.errors import LocalaiError
-from localai_deploy.proxmox.client import PveClient
+from localai_deploy.proxmox.client import TRANSIENT, PveClient
+from localai_deploy.proxmox.jobs import Jobs
 from localai_deploy.proxmox.survey import ask_all
 from localai_deploy.proxmox.tasks import TaskWaiter
 
@@ -18,6 +20,17 @@ START_TIMEOUT_S = 600
 RESIZE_TIMEOUT_S = 600
 SHUTDOWN_TIMEOUT_S = 120
 _ABSENT = frozenset({"pve-vm-missing", "pve-forbidden"})
+_UNKNOWN_END = frozenset({*TRANSIENT, "pve-task-lost", "pve-task-cut-off"})
+"""Failures after which a call may have done its work all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A VM of our pool that carries a block of ours: whole, or only ``begun``."""
+
+    vmid: int
+    block: OwnershipBlock
+    config: Mapping[str, Any]
 
 
 class VmStore:
@@ -25,49 +38,71 @@ class VmStore:
 
     def __init__(self, client: PveClient, waiter: TaskWaiter) -> None:
         self._client = client
-        self._waiter = waiter
+        self._jobs = Jobs(client, waiter)
         self._node_of: dict[int, str] = {}
 
     def ours(self) -> list[VmFacts]:
         """All VMs that are really ours, by vmid."""
-        members = self._pool_members()
-        return [vm for vm in ask_all(*(lambda vmid=vmid: self.look(vmid) for vmid in members)) if vm]
+        whole = [one for one in self.members() if not one.block.begun]
+        return ask_all(*(lambda one=one: self._facts(one) for one in whole))
 
-    def named(self, name: str) -> VmFacts | None:
-        """Our VM of that name.
+    def find(self, name: str) -> tuple[VmFacts | None, BegunVm | None]:
+        """Our VM of that name, and one that a run began and did not finish.
 
-        :raises LocalaiError: ``vm-name-twice`` when several carry it.
+        :raises LocalaiError: ``vm-name-twice`` when several are ours.
         """
-        members = self._pool_members()
-        blocks = ask_all(*(lambda vmid=vmid: self._owned(vmid) for vmid in members))
-        found = [vmid for vmid, one in zip(members, blocks, strict=True) if one and one[0].name == name]
-        if len(found) > 1:
-            ids = ", ".join(map(str, found))
+        members = [one for one in self.members() if one.block.name == name]
+        whole = [one for one in members if not one.block.begun]
+        if len(whole) > 1:
+            ids = ", ".join(str(one.vmid) for one in whole)
             raise LocalaiError(
                 "vm-name-twice",
                 f"several of our VMs are named {name}: {ids}",
                 hint="delete or rename all but one (a VM that is not ours any more: take its tag away)",
             )
-        return self.look(found[0]) if found else None
+        begun = [BegunVm(one.vmid, self._node(one.vmid), one.block) for one in members if one.block.begun]
+        return (self._facts(whole[0]) if whole else None), (begun[0] if begun else None)
 
-    def look(self, vmid: int) -> VmFacts | None:
-        """Everything about one VM; ``None`` when it is not there or not ours."""
-        owned = self._owned(vmid)
-        if owned is None:
-            return None
-        block, config = owned
+    def named(self, name: str) -> VmFacts | None:
+        """Our VM of that name.
+
+        :raises LocalaiError: ``vm-name-twice``.
+        """
+        return self.find(name)[0]
+
+    def members(self) -> list[Member]:
+        """VMs of our pool with a block that names them, by vmid."""
+        found = ask_all(*(lambda vmid=vmid: self._member(vmid) for vmid in self._pool_members()))
+        return [one for one in found if one]
+
+    def member(self, vmid: int) -> Member | None:
+        """One of them; ``None`` when it is not there, not in the pool or not ours."""
+        return self._member(vmid) if vmid in self._pool_members() else None
+
+    def _member(self, vmid: int) -> Member | None:
+        try:
+            config = self.config(vmid)
+        except LocalaiError as error:
+            if error.error_id in _ABSENT:
+                return None
+            raise
+        block = owned_block(vmid, config, POOL) or begun_block(vmid, config, POOL)
+        return Member(vmid, block, config) if block else None
+
+    def _facts(self, member: Member) -> VmFacts:
+        vmid, config = member.vmid, member.config
         path = self.path(vmid)
         status, pending = ask_all(
-            lambda: self._client.get(f"{path}/status/current"), lambda: self._client.get(f"{path}/pending")
+            lambda: self._client.get(f"{path}/status/current"), lambda: self.pending(vmid)
         )
         running = str(status.get("status")) == "running"
         return VmFacts(
             vmid=vmid,
-            node=self._node_of.get(vmid, self._client.node),
-            block=block,
+            node=self._node(vmid),
+            block=member.block,
             config=config,
             status=str(status.get("qmpstatus") or status.get("status")),
-            pending=tuple(str(one["key"]) for one in pending if "pending" in one or "delete" in one),
+            pending=pending,
             address=self.address(vmid, config) if running else "",
             disks=disks_of(config),
         )
@@ -76,11 +111,15 @@ class VmStore:
         """The VM's config, pending values included; ``pve-vm-missing`` when it is not there."""
         return dict(self._client.get(f"{self.path(vmid)}/config"))
 
+    def pending(self, vmid: int) -> tuple[str, ...]:
+        """Keys of the config whose new value, or removal, waits for a restart."""
+        entries = self._client.get(f"{self.path(vmid)}/pending")
+        return tuple(str(one["key"]) for one in entries if "pending" in one or "delete" in one)
+
     def address(self, vmid: int, config: Mapping[str, Any]) -> str:
         """What the guest agent reports for net0; empty while it is silent or has no address."""
-        mac = parse_network_device(str(config.get("net0", ""))).mac
         try:
-            return guest_address(self.agent(vmid, "network-get-interfaces"), mac)
+            return guest_address(self.agent(vmid, "network-get-interfaces"), first_card(config).mac)
         except LocalaiError as error:
             if error.error_id == "pve-agent-silent":
                 return ""
@@ -97,33 +136,54 @@ class VmStore:
         self._node_of = {int(one["vmid"]): str(one["node"]) for one in members}
         return sorted(self._node_of)
 
-    def _owned(self, vmid: int) -> tuple[OwnershipBlock, dict[str, Any]] | None:
-        try:
-            config = self.config(vmid)
-        except LocalaiError as error:
-            if error.error_id in _ABSENT:
-                return None
-            raise
-        pool = POOL if vmid in self._node_of or vmid in self._pool_members() else None
-        block = owned_block(vmid, config, pool)
-        return (block, config) if block else None
-
     def change(self, vmid: int, values: Mapping[str, Any], digest: str) -> None:
         """Change config values; refused when somebody else changed the config since ``digest``."""
-        self._client.put(f"{self.path(vmid)}/config", **values, digest=digest)
+        try:
+            self._client.put(f"{self.path(vmid)}/config", **values, digest=digest)
+        except LocalaiError as error:
+            if error.error_id not in _UNKNOWN_END or not self._holds(vmid, values):
+                raise
+
+    def _holds(self, vmid: int, values: Mapping[str, Any]) -> bool:
+        found = self.config(vmid)
+        gone = str(values.get("delete", "")).split(",")
+        kept = {key: value for key, value in values.items() if key != "delete"}
+        return not set(gone) & set(found) and all(is_set(key, one, found) for key, one in kept.items())
 
     def grow_disk(self, vmid: int, disk: str, size_gib: int) -> bool:
-        """Grow a disk to ``size_gib``; a larger one stays. Returns whether it changed."""
-        if disk_size_gib(str(self.config(vmid)[disk])) >= size_gib:
+        """Grow a disk to ``size_gib``; a larger one stays. Returns whether it changed.
+
+        :raises LocalaiError: ``vm-disk-missing``; what the resize failed with.
+        """
+        if self._disk_gib(vmid, disk) >= size_gib:
             return False
-        upid = self._client.put(f"{self.path(vmid)}/resize", disk=disk, size=f"{size_gib}G")
-        if upid:
-            self._waiter.wait(str(upid), RESIZE_TIMEOUT_S)
-        if disk_size_gib(str(self.config(vmid)[disk])) < size_gib:
+        path = f"{self.path(vmid)}/resize"
+        try:
+            self._jobs.run(
+                lambda: self._client.put(path, disk=disk, size=f"{size_gib}G"),
+                "resize",
+                vmid,
+                RESIZE_TIMEOUT_S,
+            )
+        except LocalaiError:
+            if self._disk_gib(vmid, disk) < size_gib:
+                raise
+        if self._disk_gib(vmid, disk) < size_gib:
             raise LocalaiError(
                 "pve-readback-failed", f"disk {disk} of VM {vmid} did not grow to {size_gib} GiB"
             )
         return True
+
+    def _disk_gib(self, vmid: int, disk: str) -> int:
+        config = self.config(vmid)
+        if disk not in config:
+            raise LocalaiError(
+                "vm-disk-missing",
+                f"VM {vmid} has no disk {disk}",
+                why="the system is expected on it; of a template it comes from there",
+                hint=f"on the node: qm config {vmid}; a template has to have its system on {disk}",
+            )
+        return disk_size_gib(str(config[disk]))
 
     def status(self, vmid: int) -> str:
         """``running`` or ``stopped``."""
@@ -133,11 +193,7 @@ class VmStore:
         """Start the VM unless it runs; a start that another run made first is as good."""
         if self.status(vmid) == "running":
             return False
-        try:
-            self._run(vmid, "start", START_TIMEOUT_S)
-        except LocalaiError:
-            if self.status(vmid) != "running":
-                raise
+        self._power(vmid, "start", "running", START_TIMEOUT_S)
         return True
 
     def stop(self, vmid: int) -> bool:
@@ -145,32 +201,65 @@ class VmStore:
         if self.status(vmid) == "stopped":
             return False
         try:
-            self._run(vmid, "shutdown", SHUTDOWN_TIMEOUT_S + 30, timeout=SHUTDOWN_TIMEOUT_S)
+            self._power(vmid, "shutdown", "stopped", SHUTDOWN_TIMEOUT_S + 30, timeout=SHUTDOWN_TIMEOUT_S)
         except LocalaiError:
-            self._run(vmid, "stop", START_TIMEOUT_S)
+            self._power(vmid, "stop", "stopped", START_TIMEOUT_S)
         if self.status(vmid) != "stopped":
             raise LocalaiError("pve-readback-failed", f"VM {vmid} does not stop")
         return True
 
+    def _power(self, vmid: int, action: str, wanted: str, timeout_s: float, **parameters: Any) -> None:  # noqa: ANN401
+        """Whatever call or task ended with: the state that is there afterwards decides."""
+        path = f"{self.path(vmid)}/status/{action}"
+        try:
+            self._jobs.run(lambda: self._client.post(path, **parameters), f"qm{action}", vmid, timeout_s)
+        except LocalaiError:
+            if self.status(vmid) != wanted:
+                raise
+
     def detach(self, vmid: int, device: str) -> bool:
         """Take a drive off the VM. Returns whether the guest let it go already."""
+        for is_last in (False, False, True):
+            try:
+                self._ask_to_detach(vmid, device)
+                break
+            except LocalaiError as error:
+                if error.error_id == "pve-hotplug-refused":
+                    break
+                if error.error_id != "pve-config-changed" or is_last:
+                    raise
+        return device not in self.pending(vmid)
+
+    def _ask_to_detach(self, vmid: int, device: str) -> None:
         config = self.config(vmid)
         if device in config:
             self.change(vmid, {"delete": device}, str(config["digest"]))
-        pending = self._client.get(f"{self.path(vmid)}/pending")
-        return not any(str(one["key"]) == device for one in pending)
 
     def delete(self, vmid: int) -> None:
         """Delete our VM with its disks; its ownership is read once more right before.
 
         :raises LocalaiError: ``vm-not-ours``.
         """
-        if self._owned(vmid) is None:
+        if self.member(vmid) is None:
             raise LocalaiError("vm-not-ours", f"VM {vmid} is not ours any more", hint="it is left alone")
         self.stop(vmid)
-        upid = self._client.delete(self.path(vmid), purge=1, destroy_unreferenced_disks=1)
-        self._waiter.wait(str(upid), START_TIMEOUT_S)
+        path = self.path(vmid)
+        try:
+            self._jobs.run(lambda: self._client.delete(path, purge=1), "qmdestroy", vmid, START_TIMEOUT_S)
+        except LocalaiError:
+            if self.is_there(vmid):
+                raise
         self._node_of.pop(vmid, None)
+
+    def is_there(self, vmid: int) -> bool:
+        """Whether the token sees such a VM."""
+        try:
+            self.config(vmid)
+        except LocalaiError as error:
+            if error.error_id in _ABSENT:
+                return False
+            raise
+        return True
 
     def agent(self, vmid: int, command: str) -> Any:  # noqa: ANN401 - decoded JSON
         """Ask the guest agent (``network-get-interfaces``, …): its ``result``."""
@@ -180,10 +269,9 @@ class VmStore:
         """A small file of the guest, through its agent."""
         return str(self._client.get(f"{self.path(vmid)}/agent/file-read", file=path)["content"])
 
-    def _run(self, vmid: int, action: str, timeout_s: float, **parameters: Any) -> None:  # noqa: ANN401
-        upid = self._client.post(f"{self.path(vmid)}/status/{action}", **parameters)
-        self._waiter.wait(str(upid), timeout_s)
-
     def path(self, vmid: int) -> str:
         """The VM's path on the node where it is."""
-        return f"nodes/{self._node_of.get(vmid, self._client.node)}/qemu/{vmid}"
+        return f"nodes/{self._node(vmid)}/qemu/{vmid}"
+
+    def _node(self, vmid: int) -> str:
+        return self._node_of.get(vmid, self._client.node)

@@ -5,29 +5,28 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.plan import Finding, StepKind
 from localai_deploy.domain.pve.credentials import NodeConnection
-from localai_deploy.domain.pve.facts import NodeFacts, VmFacts
-from localai_deploy.domain.pve.network import parse_network_device
+from localai_deploy.domain.pve.facts import BegunVm, NodeFacts, VmFacts
+from localai_deploy.domain.pve.network import first_card, placed
 from localai_deploy.domain.pve.planning import VmPlan, plan_vm
-from localai_deploy.domain.pve.seed import Seed, check_public_keys, seed_file_name, seed_volume_name
+from localai_deploy.domain.pve.removal import removable_seeds
 from localai_deploy.domain.pve.vm import (
     SEED_DRIVE,
     SYSTEM_DISK,
-    VmIdentity,
+    Creation,
     candidate_ids,
     creation,
-    finishing,
     new_identity,
 )
 from localai_deploy.domain.pve.wish import VmWish
 from localai_deploy.errors import LocalaiError
+from localai_deploy.proxmox.claims import held_by_another_run
 from localai_deploy.proxmox.node import PveNode
 from localai_deploy.targets.base import Tell
 from localai_deploy.targets.executor import Executor
@@ -36,10 +35,11 @@ from localai_deploy.targets.guest import (
     await_address,
     await_first_boot,
     await_login,
+    grow_root,
     guest_connection,
     learn_host_key,
 )
-from localai_deploy.targets.seed_iso import seed_iso
+from localai_deploy.targets.seed_volumes import SeedVolumes, seed_volume
 from localai_deploy.targets.ssh_host import SshHost
 
 OpenNode = Callable[[NodeConnection, Callable[[str], None]], PveNode]
@@ -61,15 +61,15 @@ class ProxmoxVm:
         self.left_over: list[str] = []
         self._tell: Tell = _silent
         self._node = open_node(wish.node, self._hear)
+        self._seeds = SeedVolumes(self._node, self.left_over)
         self._password = become_password
         self._host: SshHost | None = None
+        self._connection = Connection(kind="vm", destination=name, user=wish.spec.user)
 
     @property
     def connection(self) -> Connection:
         """The guest's, once it was found; before that only its name and user are known."""
-        if self._host is not None:
-            return self._host.connection
-        return Connection(kind="vm", destination=self.name, user=self.wish.spec.user)
+        return self._connection
 
     def survey(self) -> VmPlan:
         """Look at node and VM through the API, and plan; nothing is changed.
@@ -78,9 +78,10 @@ class ProxmoxVm:
 
         :raises LocalaiError: ``pve-*``, ``tls-*``, ``vm-name-twice``.
         """
+        spec = self.wish.spec
+        self._node.claims.await_running([*candidate_ids(spec), *([spec.template] if spec.template else [])])
         facts = self._node.facts()
-        self._node.claims.await_running_create(candidate_ids(self.wish.spec))
-        vm = self._node.vms.named(self.wish.spec.name)
+        vm, begun = self._node.vms.find(spec.name)
         if vm is not None:
             self.wish = self.wish.for_vm(vm.block)
         return plan_vm(
@@ -89,7 +90,8 @@ class ProxmoxVm:
             facts,
             vm,
             has_key=bool(self.wish.authorized_keys),
-            problems=self._image_problems(facts) if vm is None else (),
+            begun=begun,
+            problems=() if vm or begun else self._image_problems(facts),
         )
 
     def _image_problems(self, facts: NodeFacts) -> tuple[Finding, ...]:
@@ -113,7 +115,7 @@ class ProxmoxVm:
             case StepKind.VM:
                 self._ensure_vm(plan, tell)
             case StepKind.START:
-                self._ensure_up(tell)
+                self._ensure_up(plan, tell)
 
     def _hear(self, line: str) -> None:
         """Pass on how far a download or a copy on the node has come."""
@@ -121,76 +123,59 @@ class ProxmoxVm:
             self._tell(f"{self._node.name} is at work: {share[-1]} %", 0)
 
     def _ensure_image(self, plan: VmPlan, tell: Tell) -> None:
-        if plan.vm is None and not plan.spec.template:
+        if not (plan.vm or plan.begun or plan.spec.template):
             tell(f"{plan.node.node} downloads {plan.image.url}", 0)
             self._node.images.ensure_image(plan.spec.image_storage, plan.image)
 
     def _ensure_vm(self, plan: VmPlan, tell: Tell) -> None:
-        vm = self._node.vms.named(plan.spec.name)
-        vmid = self._make(plan, tell) if vm is None else self._change(plan, vm)
-        self._node.vms.grow_disk(vmid, SYSTEM_DISK, plan.spec.disk_gib)
+        vm, begun = self._node.vms.find(plan.spec.name)
+        if vm is not None and plan.vm is None:
+            raise held_by_another_run(vm.vmid, plan.spec.name)
+        vmid = self._make(plan, begun, tell) if vm is None else self._change(plan, vm)
+        grown = self._node.vms.grow_disk(vmid, SYSTEM_DISK, plan.spec.disk_gib)
+        if grown and vm is not None and vm.running and not vm.seed:
+            tell("letting the guest use its larger disk", 0)
+            grow_root(self._log_in(vm, tell), vmid)
 
-    def _make(self, plan: VmPlan, tell: Tell) -> int:
+    def _make(self, plan: VmPlan, begun: BegunVm | None, tell: Tell) -> int:
+        spec, identity = plan.spec, new_identity(secrets.token_hex(16))
+        seed, image = seed_volume(spec, identity), plan.image.volume_on(spec.image_storage)
+
+        def create(vmid: int) -> Creation:
+            return creation(spec, vmid, identity, image=image, seed=seed, acceleration=plan.acceleration)
+
         self._node.claims.ensure_pool()
-        identity = new_identity(secrets.token_hex(16))
-        spec = plan.spec
-        image = f"{spec.image_storage}:import/{plan.image.file_name}"
-        file_name = seed_file_name(spec.name, identity.uuid)
-        tell("uploading the first boot's ISO", 0)
-        seed = self._node.images.upload_seed(spec.seed_storage, file_name, seed_iso(self._seed(identity)))
-        tell(f"making the VM on {plan.node.node}", 0)
         try:
-            return self._node.claims.claim(
-                spec.name,
-                identity.uuid,
-                candidate_ids(spec),
-                lambda vmid: creation(
-                    spec, vmid, identity, image=image, seed=seed, acceleration=plan.acceleration
-                ),
-            )
+            tell("uploading the first boot's ISO", 0)
+            self._seeds.upload(self.wish, spec, identity)
+            tell(f"making the VM on {plan.node.node}", 0)
+            if begun is not None and plan.begun is not None:
+                self._node.claims.finish(begun.vmid, spec.name, create(begun.vmid))
+                return begun.vmid
+            return self._node.claims.claim(spec.name, identity.uuid, tuple(candidate_ids(spec)), create)
         except LocalaiError:
-            with suppress(LocalaiError):
-                self._node.images.remove(spec.seed_storage, seed)
+            self._seeds.drop(seed)
             raise
 
-    def _seed(self, identity: VmIdentity) -> Seed:
-        spec = self.wish.spec
-        return Seed(
-            instance_id=identity.uuid,
-            hostname=spec.name,
-            user=spec.user,
-            mac=identity.mac,
-            authorized_keys=check_public_keys(self.wish.authorized_keys),
-            static=spec.static,
-            apt_mirror=self.wish.mirrors.apt_archive(self._os_id),
-        )
-
-    @property
-    def _os_id(self) -> str:
-        system = self.wish.image.system
-        return system.os_id if system else "debian"
-
     def _change(self, plan: VmPlan, vm: VmFacts) -> int:
-        card = parse_network_device(str(vm.config["net0"]))
-        spec = plan.spec
-        wanted = {
-            "cores": spec.cores,
-            "memory": spec.memory_mib,
-            "net0": str(replace(card, bridge=spec.bridge, vlan=spec.vlan)),
-        }
-        now = {**vm.config, "net0": str(card), "cores": vm.config.get("cores", 1)}
-        values = {key: value for key, value in wanted.items() if str(now.get(key, "")) != str(value)}
-        if vm.block.unfinished:
-            values |= finishing(vm.block)
+        card, spec = first_card(vm.config), plan.spec
+        values: dict[str, object] = {}
+        if vm.cores != spec.cores:
+            values["cores"] = spec.cores
+        if vm.memory_mib != spec.memory_mib:
+            values["memory"] = spec.memory_mib
+        if (card.bridge, card.vlan) != (spec.bridge, spec.vlan):
+            values["net0"] = placed(str(vm.config.get("net0") or card.model), spec.bridge, spec.vlan)
         if values:
             self._node.vms.change(vm.vmid, values, str(vm.config["digest"]))
         return vm.vmid
 
-    def _ensure_up(self, tell: Tell) -> None:
+    def _ensure_up(self, plan: VmPlan, tell: Tell) -> None:
+        """Start the guest and see its first boot through; a restart that the plan shows comes after that."""
         vm = self._mine()
-        if vm.running and vm.pending:
-            tell("shutting down, so that new values hold", 0)
-            self._node.vms.stop(vm.vmid)
+        restarts = plan.restarts and vm.running
+        if restarts and not vm.seed:
+            self._shut_down(vm, tell)
         tell("starting", 0)
         self._node.vms.start(vm.vmid)
         guest = self._log_in(vm, tell)
@@ -198,6 +183,26 @@ class ProxmoxVm:
             tell("waiting for the end of the first boot", 0)
             await_first_boot(guest, vm.vmid, self._patience)
             self._take_seed_away(vm)
+            if restarts:
+                self._shut_down(vm, tell)
+                self._node.vms.start(vm.vmid)
+                self._log_in(vm, tell)
+        elif plan.vm is not None:
+            grow_root(guest, vm.vmid)
+        for volume in plan.node.removable_seeds(plan.spec.name):
+            if volume != vm.seed:
+                self._seeds.remove(volume)
+        self._tell_what_waits(vm.vmid)
+
+    def _shut_down(self, vm: VmFacts, tell: Tell) -> None:
+        tell("shutting down, so that new values hold", 0)
+        self.close()
+        self._node.vms.stop(vm.vmid)
+
+    def _tell_what_waits(self, vmid: int) -> None:
+        waiting = ", ".join(sorted(set(self._node.vms.pending(vmid)) - {SEED_DRIVE}))
+        if waiting:
+            self.left_over.append(f"new values of VM {vmid} hold only after a restart: {waiting}")
 
     def _log_in(self, vm: VmFacts, tell: Tell) -> Executor:
         address = await_address(self._node.vms, vm, self._patience, tell)
@@ -205,7 +210,7 @@ class ProxmoxVm:
         self.close()
         host = SshHost(self.name, guest_connection(self.wish, vm, address), self._password)
         guest = await_login(host.connect, self._patience, tell)
-        self._host = host
+        self._host, self._connection = host, host.connection
         return guest
 
     def _take_seed_away(self, vm: VmFacts) -> None:
@@ -213,15 +218,7 @@ class ProxmoxVm:
         gone = self._node.vms.detach(vm.vmid, SEED_DRIVE)
         if not gone:
             self.left_over.append(f"VM {vm.vmid} keeps {SEED_DRIVE} until it is next shut down")
-        self._remove_seed(vm.seed)
-
-    def _remove_seed(self, volume: str) -> None:
-        storage = volume.partition(":")[0]
-        try:
-            self._node.images.remove(storage, volume)
-        except LocalaiError as error:
-            text = f"{volume} stays on node {self._node.name} ({error.what}); there: pvesm free {volume}"
-            self.left_over.append(text)
+        self._seeds.remove(vm.seed)
 
     @property
     def _patience(self) -> Patience:
@@ -286,12 +283,14 @@ class ProxmoxVm:
 
     def destroy(self) -> None:
         """Delete the VM with its disks, and seeds of its name that were left over."""
-        vm = self._mine()
+        seen = self.survey()
         self.close()
-        self._node.vms.delete(vm.vmid)
-        leftovers = {one for one in self._node.facts().seeds if seed_volume_name(one) == vm.block.name}
-        for volume in sorted(leftovers):
-            self._remove_seed(volume)
+        for one in (seen.vm, seen.begun):
+            if one is not None:
+                self._node.vms.delete(one.vmid)
+        attached = {seen.vm.seed} - {""} if seen.vm else set()
+        for volume in sorted(attached.union(removable_seeds(seen))):
+            self._seeds.remove(volume)
 
     def close(self) -> None:
         """End the connection to the guest."""

@@ -12,4 +12,4 @@ def owned_names(connection: NodeConnection) -> list[str]:
     """
     from localai_deploy.proxmox.node import open_node
 
-    return sorted({vm.block.name for vm in open_node(connection).vms.ours()})
+    return sorted({one.block.name for one in open_node(connection).vms.members() if not one.block.begun})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +11,8 @@ from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.observations import State
 from localai_deploy.domain.plan import HostPlan, StepKind
 from localai_deploy.domain.planning import make_removal
-from localai_deploy.domain.pve.facts import VmFacts
-from localai_deploy.domain.pve.planning import VmPlan, make_vm_removal
+from localai_deploy.domain.pve.planning import VmPlan
+from localai_deploy.domain.pve.removal import make_vm_removal
 from localai_deploy.domain.remains import observe_remains
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.inventory import InventoryHost
@@ -39,7 +39,7 @@ class Removal:
     """What ``down`` would do to one host.
 
     :param facts: of a host that was there before us.
-    :param vm: of a VM of ours that is there.
+    :param seen: what its node says of a VM.
     :param kept: what stays although it came with us, one sentence each.
     """
 
@@ -48,7 +48,7 @@ class Removal:
     plan: HostPlan
     purge: bool
     facts: HostFacts | None = None
-    vm: VmFacts | None = None
+    seen: VmPlan | None = None
     kept: tuple[str, ...] = field(default=())
 
 
@@ -64,15 +64,20 @@ def plan_removal(host: InventoryHost, target: Target, say: Say, lock: ExitStack,
 
 
 def _plan_vm_removal(host: InventoryHost, target: Target, seen: VmPlan, say: Say, lock: ExitStack) -> Removal:
-    if seen.vm is None:
-        return Removal(host, target, HostPlan(host.name, ()), purge=True)
-    if seen.is_up:
+    if seen.vm is not None and seen.is_up:
         _hold_if_reachable(target, say, lock)
-    images = [one for one in seen.node.images if one.endswith(f"/{seen.image.file_name}")]
-    kept = tuple(f"image {one} stays on node {seen.node.node} for other VMs" for one in images)
-    return Removal(
-        host, target, HostPlan(host.name, make_vm_removal(seen.vm)), purge=True, vm=seen.vm, kept=kept
-    )
+    plan = HostPlan(host.name, make_vm_removal(seen))
+    return Removal(host, target, plan, purge=True, seen=seen, kept=tuple(_kept(seen)) if plan.steps else ())
+
+
+def _kept(seen: VmPlan) -> Iterator[str]:
+    node, attached = seen.node, seen.vm.seed if seen.vm else ""
+    for volume in node.images:
+        if volume.endswith(f"/{seen.image.file_name}"):
+            yield f"image {volume} stays on node {node.node} for other VMs"
+    removable = {attached, *node.removable_seeds(seen.spec.name)}
+    for volume in sorted(set(node.seeds_of(seen.spec.name)) - removable):
+        yield f"ISO {volume} stays on node {node.node}: the token may not delete it (pvesm free {volume})"
 
 
 def _hold_if_reachable(target: Target, say: Say, lock: ExitStack) -> None:
@@ -88,8 +93,8 @@ def _hold_if_reachable(target: Target, say: Say, lock: ExitStack) -> None:
 def remove(removals: Sequence[Removal], listener: Listener) -> Mapping[str, HostOutcome]:
     """Carry removals out and read back that nothing of ours is left."""
     place = new_place()
-    hosts = [one for one in removals if one.vm is None]
-    outcomes = {one.host.name: _remove_vm(one, place, listener) for one in removals if one.vm is not None}
+    hosts = [one for one in removals if one.seen is None]
+    outcomes = {one.host.name: _remove_vm(one, place, listener) for one in removals if one.seen is not None}
     return outcomes | (_remove_from_hosts(hosts, place, listener) if hosts else {})
 
 

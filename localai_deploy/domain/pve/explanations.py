@@ -75,10 +75,16 @@ EXPLANATIONS: dict[str, Explanation] = {
         fix="Wait for the other run, then run again: it goes on with that VM.",
     ),
     "vm-half-made": Explanation(
-        title="A VM was begun and never became whole",
-        cause="A run was killed between cloning a template and giving the clone its own identity.",
-        detection="Its description names us, but its UUID is another one.",
-        fix="Look at it, then delete it on the node: qm destroy VMID.",
+        title="A VM was begun, never became whole, and runs",
+        cause="A run was cut off between the create and the VM's tag; somebody started the VM since.",
+        detection="Its block says that it was only begun, and its status is not stopped.",
+        fix="Shut it down and run again: the VM is made whole. Or delete it: qm destroy VMID.",
+    ),
+    "vm-disk-missing": Explanation(
+        title="The VM has no system disk where it is expected",
+        cause="It was cloned from a template whose system lies on another slot, or the disk was moved.",
+        detection="The VM's config has no scsi0.",
+        fix="On the node: qm config VMID; give a template its system on scsi0.",
     ),
     "vm-missing": Explanation(
         title="No VM of ours has that name",

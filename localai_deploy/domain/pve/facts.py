@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from localai_deploy.domain.pve.network import parse_network_device
+from localai_deploy.domain.pve import property_string
+from localai_deploy.domain.pve.network import first_card
 from localai_deploy.domain.pve.ownership import OwnershipBlock, smbios_uuid
+from localai_deploy.domain.pve.permissions import Need, missing_needs
+from localai_deploy.domain.pve.seed import seed_volume_name
 from localai_deploy.domain.pve.version import PveVersion
 from localai_deploy.domain.pve.vm import SEED_DRIVE, VmIdentity
 
@@ -57,6 +60,32 @@ class NodeFacts:
         """Look up a storage by name."""
         return next((one for one in self.storages if one.name == name), None)
 
+    def without(self, vmid: int) -> NodeFacts:
+        """The same without the name of one VM."""
+        rest = {name: tuple(one for one in ids if one != vmid) for name, ids in self.names.items()}
+        return replace(self, names=rest)
+
+    def seeds_of(self, name: str) -> tuple[str, ...]:
+        """Seeds that were made for a VM of that name."""
+        return tuple(one for one in self.seeds if seed_volume_name(one) == name)
+
+    def removable_seeds(self, name: str) -> tuple[str, ...]:
+        """Those on storages where the token may delete them."""
+        return tuple(one for one in self.seeds_of(name) if self._may_delete(one))
+
+    def _may_delete(self, volume: str) -> bool:
+        need = Need(f"/storage/{volume.partition(':')[0]}", "Datastore.Allocate")
+        return not missing_needs([need], self.permissions)
+
+
+@dataclass(frozen=True, slots=True)
+class BegunVm:
+    """A VM that a run of ours began and did not finish; it was never started."""
+
+    vmid: int
+    node: str
+    block: OwnershipBlock
+
 
 @dataclass(frozen=True, slots=True)
 class VmFacts:
@@ -81,13 +110,24 @@ class VmFacts:
     @property
     def identity(self) -> VmIdentity:
         """UUID and MAC as the config has them."""
-        return VmIdentity(smbios_uuid(self.config), parse_network_device(str(self.config["net0"])).mac)
+        return VmIdentity(smbios_uuid(self.config), first_card(self.config).mac)
 
     @property
     def seed(self) -> str:
         """Volume id of the first boot's ISO while it is attached, else empty."""
         drive = str(self.config.get(SEED_DRIVE, ""))
         return drive.partition(",")[0] if "media=cdrom" in drive else ""
+
+    @property
+    def cores(self) -> int:
+        """CPU cores; Proxmox's default is one."""
+        return int(self.config.get("cores", 1))
+
+    @property
+    def memory_mib(self) -> int:
+        """Memory; it may read back as ``current=N``."""
+        found = property_string.parse(str(self.config.get("memory", "512")), "current")
+        return int(found.get("current", "512"))
 
     @property
     def running(self) -> bool:

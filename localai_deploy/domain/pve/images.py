@@ -53,6 +53,10 @@ class CloudImage:
     algorithm: str = "sha512"
     system: GuestSystem | None = None
 
+    def volume_on(self, storage: str) -> str:
+        """Its volume id on a storage."""
+        return f"{storage}:import/{self.file_name}"
+
 
 _DEBIAN_12 = GuestSystem("debian", "12", "Debian GNU/Linux 12 (bookworm)", "2.36")
 _DEBIAN_13 = GuestSystem("debian", "13", "Debian GNU/Linux 13 (trixie)", "2.41")

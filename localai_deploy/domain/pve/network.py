@@ -48,6 +48,17 @@ def parse_network_device(text: str) -> NetworkDevice:
     )
 
 
+def first_card(config: Mapping[str, Any]) -> NetworkDevice:
+    """``net0`` of a VM's config; where there is none, a card on no bridge."""
+    return parse_network_device(str(config.get("net0") or "virtio"))
+
+
+def placed(text: str, bridge: str, vlan: int) -> str:
+    """A network string on another bridge and VLAN (0: none); everything else in it stays."""
+    values: dict[str, str | int | bool | None] = dict(property_string.parse(text, "model"))
+    return property_string.render({**values, "bridge": bridge, "tag": vlan or None}, "model")
+
+
 def guest_address(interfaces: Iterable[Mapping[str, Any]], mac: str) -> str:
     """The guest's address on the card with ``mac``: IPv4 first, never loopback or link-local.
 

@@ -29,21 +29,20 @@ class OwnershipBlock:
 
     :param uuid: the SMBIOS UUID, lower case.
     :param spec: what was asked for, as plain data, so that no local file is needed to find it again.
-    :param unfinished: the VM was created and has not got its tag yet: a token whose rights are those of the
-        pool can set tags only once the VM lies in it.
+    :param begun: the VM was created and is not whole yet: a token whose rights are those of the pool can set
+        tags only once the VM lies in it.
     """
 
     name: str
     vmid: int
     uuid: str
     spec: Mapping[str, Any] = field(default_factory=dict)
-    unfinished: bool = False
+    begun: bool = False
 
     def render(self, note: str = "") -> str:
         """The description: ``note`` (what people wrote) stays in front of the block."""
         data: dict[str, Any] = {"name": self.name, "vmid": self.vmid, "uuid": self.uuid}
         data |= {"spec": dict(self.spec), **({"begun": True} if self.begun else {})}
-        data |= {"unfinished": True} if self.unfinished else {}
         block = f"{BEGIN}\n{json.dumps(data, sort_keys=True)}\n{END}"
         return f"{note.rstrip()}\n\n{block}\n" if note.strip() else f"{block}\n"
 
@@ -55,9 +54,9 @@ def find_block(description: str) -> OwnershipBlock | None:
         return None
     try:
         data = json.loads(found[0])
-        unfinished = data.get("unfinished") is True
+        begun = data.get("begun") is True
         return OwnershipBlock(
-            str(data["name"]), int(data["vmid"]), str(data["uuid"]).lower(), data["spec"], unfinished
+            str(data["name"]), int(data["vmid"]), str(data["uuid"]).lower(), data["spec"], begun
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from localai_deploy.domain import paths
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.observations import Observation, State
 from localai_deploy.domain.plan import VM_STEPS, Action, Change, Finding, Severity, Step, StepKind
-from localai_deploy.domain.pve.facts import NodeFacts, VmFacts
+from localai_deploy.domain.pve.facts import BegunVm, NodeFacts, VmFacts
 from localai_deploy.domain.pve.images import CloudImage, GuestSystem
-from localai_deploy.domain.pve.network import parse_network_device
+from localai_deploy.domain.pve.network import first_card
+from localai_deploy.domain.pve.ownership import OwnershipBlock
 from localai_deploy.domain.pve.permissions import needs_of, rights_findings
 from localai_deploy.domain.pve.preflight import MIB, vm_findings
 from localai_deploy.domain.pve.storages import GIB, choose_storages
-from localai_deploy.domain.pve.vm import SYSTEM_DISK, Acceleration, VmSpec, disk_size_gib
-from localai_deploy.domain.units import format_bytes
+from localai_deploy.domain.pve.vm import SEED_DRIVE, SYSTEM_DISK, Acceleration, VmSpec, disk_size_gib
 
 _ASSUMED_SYSTEM = GuestSystem("debian", "13", "Debian GNU/Linux 13 (trixie)", "2.41")
 _SYSTEM_BYTES = 3 * GIB
 """What a cloud image's system takes of its disk, generously."""
+
+_TAKES_A_RESTART = frozenset({"cores", "memory"})
+"""A guest sees these when it boots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class VmPlan:
     """What will be done at a node's API for one VM.
 
     :param spec: with every storage named.
+    :param begun: what a run that was cut off left of it.
     :param observations: what was seen of each of :data:`VM_STEPS`.
     """
 
@@ -35,6 +39,7 @@ class VmPlan:
     image: CloudImage
     node: NodeFacts
     vm: VmFacts | None
+    begun: BegunVm | None
     observations: Mapping[StepKind, Observation]
     steps: tuple[Step, ...]
     findings: tuple[Finding, ...]
@@ -49,6 +54,28 @@ class VmPlan:
         """The guest runs as it should: there is nothing to do at the node's API."""
         return not any(step.changes_host for step in self.steps)
 
+    @property
+    def restarts(self) -> bool:
+        """A guest that runs is to be restarted."""
+        return any(step.reboot for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is wanted and what there is."""
+
+    spec: VmSpec
+    image: CloudImage
+    node: NodeFacts
+    vm: VmFacts | None
+    begun: BegunVm | None
+
+    @property
+    def stale_seeds(self) -> tuple[str, ...]:
+        """Seeds of runs that were cut off, as far as the token may delete them."""
+        attached = self.vm.seed if self.vm else ""
+        return tuple(one for one in self.node.removable_seeds(self.spec.name) if one != attached)
+
 
 def plan_vm(
     spec: VmSpec,
@@ -57,6 +84,7 @@ def plan_vm(
     vm: VmFacts | None,
     *,
     has_key: bool,
+    begun: BegunVm | None = None,
     problems: Iterable[Finding] = (),
 ) -> VmPlan:
     """Plan one VM; ``vm`` is ours and carries the spec's name, or is not there yet.
@@ -64,22 +92,28 @@ def plan_vm(
     :param has_key: an SSH key is known that the guest's user can be given.
     :param problems: what was found out besides.
     """
-    if vm is None:
-        spec, findings = choose_storages(spec, node)
-        findings = (*findings, *vm_findings(spec, node, has_key=has_key))
-    else:
-        spec = _with_storages_of(spec, vm)
+    findings: tuple[Finding, ...] = ()
+    if vm is not None:
+        spec = _with_storages_of(spec, vm.block)
         findings = _disk_findings(spec, vm)
-    needs = needs_of(spec, node.version, downloads_image=vm is None and not spec.template)
+    elif begun is not None:
+        spec = _with_storages_of(spec, begun.block)
+    else:
+        spec, findings = choose_storages(spec, node, image)
+    if vm is None:
+        others = node.without(begun.vmid) if begun else node
+        findings = (*findings, *vm_findings(spec, others, has_key=has_key))
+    needs = needs_of(spec, node.version, downloads_image=not (vm or begun or spec.template))
     rights = rights_findings(needs, node.permissions, node.node)
-    observations = {kind: _OBSERVE[kind](spec, image, node, vm) for kind in VM_STEPS}
+    look = _Look(spec, image, node, vm, begun)
+    observations = {kind: _OBSERVE[kind](look) for kind in VM_STEPS}
     steps = tuple(_step(kind, observations[kind], vm) for kind in VM_STEPS)
-    return VmPlan(spec, image, node, vm, observations, steps, (*rights, *findings, *problems))
+    return VmPlan(spec, image, node, vm, begun, observations, steps, (*rights, *findings, *problems))
 
 
-def _with_storages_of(spec: VmSpec, vm: VmFacts) -> VmSpec:
+def _with_storages_of(spec: VmSpec, block: OwnershipBlock) -> VmSpec:
     """The storages that were chosen when the VM was made."""
-    return spec.with_storages({key: str(value) for key, value in vm.block.spec.items()})
+    return spec.with_storages({key: str(value) for key, value in block.spec.items()})
 
 
 _ACTION = {
@@ -100,30 +134,28 @@ def _step(kind: StepKind, seen: Observation, vm: VmFacts | None) -> Step:
     )
 
 
-def _observe_image(spec: VmSpec, image: CloudImage, node: NodeFacts, vm: VmFacts | None) -> Observation:
-    if vm is not None:
+def _observe_image(look: _Look) -> Observation:
+    spec, image = look.spec, look.image
+    if look.vm is not None or look.begun is not None:
         return Observation(State.PRESENT, "not needed: the VM is there")
     if spec.template:
         return Observation(State.PRESENT, f"not needed: template {spec.template} is cloned")
-    volume = f"{spec.image_storage}:import/{image.file_name}"
-    if volume in node.images:
+    volume = image.volume_on(spec.image_storage)
+    if volume in look.node.images:
         return Observation(State.PRESENT, f"{volume} is there; the node checks it again")
     come = Change("image", "", volume)
     text = f"let the node download {image.url} and check its {image.algorithm.upper()}"
     return Observation(State.ABSENT, text, (come,))
 
 
-def _observe_vm(spec: VmSpec, image: CloudImage, node: NodeFacts, vm: VmFacts | None) -> Observation:
-    del image
+def _observe_vm(look: _Look) -> Observation:
+    vm, node = look.vm, look.node.node
     if vm is None:
-        return Observation(
-            State.ABSENT, f"make the VM on {node.node}: no VM of ours has that name", _new(spec)
-        )
-    changes = config_changes(spec, vm)
-    if vm.block.unfinished:
-        return Observation(
-            State.PARTIAL, f"finish VM {vm.vmid} on {vm.node}: its create was cut off", changes
-        )
+        text = f"make the VM on {node}: no VM of ours has that name"
+        if look.begun is not None:
+            text = f"make VM {look.begun.vmid} on {node} whole, which a run that was cut off began"
+        return Observation(State.ABSENT, text, _new(look.spec))
+    changes = config_changes(look.spec, vm)
     if changes:
         return Observation(State.DIFFERENT, f"change VM {vm.vmid} on {vm.node}", changes)
     return Observation(State.PRESENT, f"VM {vm.vmid} on {vm.node} is as wanted")
@@ -144,10 +176,10 @@ def _new(spec: VmSpec) -> tuple[Change, ...]:
 
 def config_changes(spec: VmSpec, vm: VmFacts) -> tuple[Change, ...]:
     """What of a VM differs from what settings ask for; everything else is its admin's own."""
-    card = parse_network_device(str(vm.config["net0"]))
+    card = first_card(vm.config)
     found = {
-        "cores": (int(vm.config.get("cores", 1)), spec.cores),
-        "memory": (int(vm.config.get("memory", 0)), spec.memory_mib),
+        "cores": (vm.cores, spec.cores),
+        "memory": (vm.memory_mib, spec.memory_mib),
         "bridge": (card.bridge, spec.bridge),
         "vlan": (card.vlan, spec.vlan),
     }
@@ -177,24 +209,35 @@ def _disk_findings(spec: VmSpec, vm: VmFacts) -> tuple[Finding, ...]:
     )
 
 
-def _observe_start(spec: VmSpec, image: CloudImage, node: NodeFacts, vm: VmFacts | None) -> Observation:
-    del image, node
+def _observe_start(look: _Look) -> Observation:
+    vm = look.vm
     if vm is None:
         text = "start it; its first boot installs the guest agent, through which its SSH key is read"
         return Observation(State.ABSENT, text)
+    restarts = vm.running and _restarts(look.spec, vm)
+    work = list(_work(vm, look.stale_seeds, restarts=restarts))
+    if not work:
+        return Observation(State.PRESENT, f"VM {vm.vmid} runs at {vm.address}")
+    return Observation(State.DIFFERENT if restarts else State.PARTIAL, "; ".join(work))
+
+
+def _work(vm: VmFacts, stale_seeds: tuple[str, ...], *, restarts: bool) -> Iterator[str]:
     if not vm.running:
-        return Observation(State.PARTIAL, f"start VM {vm.vmid}, which is {vm.status}")
+        yield f"start VM {vm.vmid}, which is {vm.status}"
     if vm.seed:
-        return Observation(State.PARTIAL, f"wait for the first boot of VM {vm.vmid}, then take its seed away")
-    if vm.pending or _needs_restart(spec, vm):
-        return Observation(State.DIFFERENT, f"restart VM {vm.vmid}, so that its new values hold")
-    if not vm.address:
-        return Observation(State.PARTIAL, f"wait for the guest agent of VM {vm.vmid}")
-    return Observation(State.PRESENT, f"VM {vm.vmid} runs at {vm.address}")
+        yield f"wait for the first boot of VM {vm.vmid}, then take its seed away"
+    elif vm.running and not vm.address:
+        yield f"wait for the guest agent of VM {vm.vmid}"
+    if stale_seeds:
+        yield f"delete what a run that was cut off left: {', '.join(stale_seeds)}"
+    if restarts:
+        yield f"restart VM {vm.vmid}, so that its new values hold"
 
 
-def _needs_restart(spec: VmSpec, vm: VmFacts) -> bool:
-    return any(change.name in {"cores", "memory"} for change in config_changes(spec, vm))
+def _restarts(spec: VmSpec, vm: VmFacts) -> bool:
+    """Whether values wait for a restart, or will; a drive that the guest keeps can wait for longer."""
+    wanted = {change.name for change in config_changes(spec, vm)}
+    return bool(set(vm.pending) - {SEED_DRIVE} or wanted & _TAKES_A_RESTART)
 
 
 _OBSERVE = {
@@ -224,21 +267,4 @@ def nominal_facts(spec: VmSpec, image: CloudImage) -> HostFacts:
         cpu_count=spec.cores,
         libc_version=system.libc_version,
         free_bytes=dict.fromkeys((paths.PREFIX_DIR, paths.STATE_DIR), free),
-    )
-
-
-def make_vm_removal(vm: VmFacts) -> tuple[Step, ...]:
-    """Plan ``down`` of a VM: it goes with its disks."""
-    disks = tuple(Change(volume, format_bytes(size), "") for volume, size in sorted(vm.disks.items()))
-    total = format_bytes(sum(vm.disks.values()))
-    return (
-        Step(StepKind.START, Action.REMOVE, f"shut VM {vm.vmid} down; it is {vm.status}"),
-        Step(
-            StepKind.VM,
-            Action.REMOVE,
-            f"delete VM {vm.vmid} on {vm.node} with its disks ({total}), models and all",
-            disks,
-            reversible=False,
-            destructive=True,
-        ),
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from localai_deploy.domain.plan import Finding, Severity
 from localai_deploy.domain.pve.facts import NodeFacts
 from localai_deploy.domain.pve.ownership import POOL
+from localai_deploy.domain.pve.permissions import POOL_PATH, Need, missing_needs
 from localai_deploy.domain.pve.vm import VmSpec
 from localai_deploy.domain.units import format_bytes
 
@@ -75,9 +76,8 @@ def _name(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
 
 def _pool(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
     del spec
-    may_make = node.permissions.get("/pool/localai", node.permissions.get("/pool", {}))
-    root = node.permissions.get("/", {})
-    if not node.pool_exists and "Pool.Allocate" not in may_make and "Pool.Allocate" not in root:
+    may_not_make = missing_needs([Need(POOL_PATH, "Pool.Allocate")], node.permissions)
+    if not node.pool_exists and may_not_make:
         yield _blocker(
             "pve-pool-missing",
             f"node {node.node} has no pool {POOL}, and this token may not make it",

@@ -145,14 +145,15 @@ class Creation:
 
     def missing(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """What a VM with the config ``found`` needs to be whole; its firmware's disk stays as it is."""
-        return {key: value for key, value in self.config.items() if not _is_there(key, str(value), found)}
+        return {key: value for key, value in self.config.items() if not is_set(key, value, found)}
 
 
-def _is_there(key: str, value: str, found: Mapping[str, Any]) -> bool:
+def is_set(key: str, value: object, found: Mapping[str, Any]) -> bool:
+    """Whether a config has that value already; a drive reads back with its volume and its size."""
     if key.startswith("efidisk"):
         return key in found
-    now = str(found.get(key, ""))
-    return now == value or (key == SEED_DRIVE and now.partition(",")[0] == value.partition(",")[0])
+    now, wanted = str(found.get(key, "")), str(value)
+    return now == wanted or (key == SEED_DRIVE and now.partition(",")[0] == wanted.partition(",")[0])
 
 
 def creation(
@@ -247,6 +248,7 @@ def disk_size_gib(volume: str) -> int:
 
 
 def disks_of(config: Mapping[str, Any]) -> dict[str, int]:
-    """Volume id → size in bytes of the disks that go with a VM (no CDs)."""
+    """Volume id → size in bytes of the disks that go with a VM: no CDs, no disks of the node itself."""
     lines = [str(value) for key, value in config.items() if _DRIVE.fullmatch(key)]
-    return {line.partition(",")[0]: disk_bytes(line) for line in lines if "media=cdrom" not in line}
+    own = [line for line in lines if "media=cdrom" not in line and not line.startswith("/")]
+    return {line.partition(",")[0]: disk_bytes(line) for line in own}

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from localai_deploy.domain.pve.ownership import OwnershipBlock, find_block, owned_block
+from localai_deploy.domain.pve.ownership import OwnershipBlock, begun_block, find_block, owned_block
 from localai_deploy.domain.pve.permissions import Need, missing_needs, needs_of
 from localai_deploy.domain.pve.seed import Seed, StaticAddress, check_public_keys
 from localai_deploy.domain.pve.version import PveVersion
 from localai_deploy.domain.pve.vm import (
     Acceleration,
+    Creation,
     VmSpec,
     candidate_ids,
     creation,
@@ -36,7 +37,13 @@ def parameters(*, has_kvm: bool = True) -> dict[str, object]:
         acceleration=Acceleration(has_kvm=has_kvm),
     )
     assert call.path == "qemu"
-    return dict(call.wanted)
+    return {**call.sent, **call.config}
+
+
+def block_of(call: Creation) -> OwnershipBlock:
+    found = find_block(call.config["description"])
+    assert found is not None
+    return found
 
 
 def test_identity_is_the_same_for_the_same_seed_only() -> None:
@@ -85,7 +92,7 @@ def test_a_template_is_cloned_and_then_made_the_same_vm() -> None:
         "storage": "local-lvm",
         "description": call.sent["description"],
     }
-    assert find_block(call.sent["description"]) == replace(BLOCK, unfinished=True)
+    assert begun_block(120, call.sent, "localai") == replace(block_of(call), begun=True)
     assert "scsi0" not in call.config
     assert call.config["smbios1"] == f"uuid={IDENTITY.uuid}"
 
@@ -103,13 +110,16 @@ def test_no_boolean_is_sent() -> None:
     assert not [key for key, value in parameters().items() if isinstance(value, bool)]
 
 
-def test_a_vm_is_ours_before_it_can_have_its_tag() -> None:
+def test_until_it_has_its_tag_a_vm_is_only_begun() -> None:
     call = creation(
         SPEC, 120, IDENTITY, image="local:import/i", seed="local:iso/s", acceleration=Acceleration()
     )
     assert "tags" not in call.sent
-    assert owned_block(120, call.sent, "localai") == replace(BLOCK, unfinished=True)
-    assert dict(call.config) == {"tags": "localai", "description": BLOCK.render()}
+    assert owned_block(120, call.sent, "localai") is None
+    assert begun_block(120, call.sent, "localai") == replace(BLOCK, begun=True)
+    read_back = dict(call.sent) | {"scsi1": "local:iso/s,media=cdrom,size=366K"}
+    assert call.missing(read_back) == {"tags": "localai", "description": BLOCK.render()}
+    assert owned_block(120, {**read_back, **call.missing(read_back)}, "localai") == BLOCK
 
 
 def test_created_vm_is_ours() -> None:
