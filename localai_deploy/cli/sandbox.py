@@ -120,7 +120,7 @@ def stop(cache: Path | None, *, purge: bool, output: str) -> None:
     settings = read_settings(places) or default_settings()
     kept = Cache(cache.absolute() if cache else Path(settings.cache))
     size = kept.size_bytes()
-    found = control.stop(places, kept, purge=purge)
+    found = control.stop(places, kept, note, purge=purge)
     if output == "json":
         kept_data = {"directory": str(kept.directory), "bytes": size, "purged": purge}
         print_json("sandbox-stop", was=found.state, vms=_vms(found), cache=kept_data)
@@ -153,7 +153,7 @@ def status(output: str) -> int:
 @output_option
 def reset(output: str) -> None:
     """Bring the running node back to its first state; address and credentials stay."""
-    found = control.reset(places_of())
+    found = control.reset(places_of(), note)
     if output == "json":
         print_json("sandbox-reset", **_data(found))
     else:

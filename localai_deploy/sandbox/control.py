@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -20,18 +19,17 @@ from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.sandbox.asking import Unanswered, ask
 from localai_deploy.sandbox.bodies import Say, check_prerequisites
 from localai_deploy.sandbox.cache import Cache
+from localai_deploy.sandbox.ending import take_away
 from localai_deploy.sandbox.settings import (
     Places,
     Settings,
     default_settings,
     read_settings,
-    remove_private_files,
     write_settings,
 )
-from localai_deploy.sandbox.sweeping import remains, sweep
+from localai_deploy.sandbox.sweeping import remains
 from localai_deploy.sandbox.telling import hear
 from localai_deploy.sandbox_record import (
-    LOCK_NAME,
     NODE,
     SandboxRecord,
     make_private,
@@ -39,11 +37,9 @@ from localai_deploy.sandbox_record import (
     running_pid,
 )
 
-_STOP_TIMEOUT_S = 90.0
 _RESET_TIMEOUT_S = 120.0
 _POLL_S = 0.05
 _LOG_LINES = 5
-_OWN_NAME = "localai-deploy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +88,7 @@ def start(places: Places, given: Mapping[str, Any], say: Say) -> tuple[Look, boo
         ``sandbox-start-failed``, ``sandbox-directory-unusable`` and what its process fails with.
     """
     while True:
-        with _turn(places.runtime):
+        with _turn(places.runtime, say):
             found = look(places)
             if found.state == "running":
                 _check_same(found, given)
@@ -102,7 +98,7 @@ def start(places: Places, given: Mapping[str, Any], say: Say) -> tuple[Look, boo
             if found.state == "absent":
                 return _started(places, wanted, say), True
             say("taking away what an earlier sandbox left")
-            _take_away(places)
+            take_away(places)
 
 
 def _started(places: Places, wanted: Settings, say: Say) -> Look:
@@ -112,7 +108,7 @@ def _started(places: Places, wanted: Settings, say: Say) -> Look:
         if started.state != "running":
             raise _no_start("; ".join(started.trouble))
     except BaseException:
-        _take_away(places)
+        take_away(places)
         raise
     return started
 
@@ -173,7 +169,7 @@ def _last_words(places: Places) -> list[str]:
     return []
 
 
-def stop(places: Places, cache: Cache, *, purge: bool) -> Look:
+def stop(places: Places, cache: Cache, say: Say, *, purge: bool) -> Look:
     """End the sandbox and remove all of it; returns what was found before. What is cached stays.
 
     :param purge: empty the cache too.
@@ -183,9 +179,9 @@ def stop(places: Places, cache: Cache, *, purge: bool) -> Look:
         found = look(places)
     else:
         make_private(places.runtime)
-        with _turn(places.runtime):
+        with _turn(places.runtime, say):
             found = _look_anyway(places)
-            _take_away(places)
+            take_away(places)
     if purge:
         cache.remove()
     return found
@@ -199,13 +195,13 @@ def _look_anyway(places: Places) -> Look:
         return Look("remains", places, trouble=(error.what,))
 
 
-def reset(places: Places) -> Look:
+def reset(places: Places, say: Say) -> Look:
     """Give the running sandbox a new start state under the same credentials.
 
     :raises LocalaiError: ``sandbox-not-running``, ``sandbox-reset-failed``.
     """
     make_private(places.runtime)
-    with _turn(places.runtime):
+    with _turn(places.runtime, say):
         pid, before = running_pid(places.runtime), _generation(places)
         if pid is None or before is None:
             raise LocalaiError(
@@ -242,12 +238,12 @@ def _reset_failed(why: str) -> LocalaiError:
 
 
 @contextlib.contextmanager
-def _turn(runtime: Path) -> Iterator[None]:
+def _turn(runtime: Path, say: Say) -> Iterator[None]:
     """Let one command at a time change the sandbox; the directory itself is the lock."""
     while True:
         descriptor = os.open(make_private(runtime), os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor, say)
             if runtime.exists() and runtime.stat().st_ino == os.fstat(descriptor).st_ino:
                 yield
                 return
@@ -255,36 +251,9 @@ def _turn(runtime: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _take_away(places: Places) -> None:
-    """End the process, orderly if it can, and remove whatever is left of the sandbox."""
-    _end_process(places.runtime)
-    sweep(places.token, places.data)
-    remove_private_files(places)
-    (places.runtime / LOCK_NAME).unlink(missing_ok=True)
-    shared = [one for one in (places.runtime.parent, places.data.parent) if one.name == _OWN_NAME]
-    for directory in (places.runtime, *shared):
-        with contextlib.suppress(OSError):
-            directory.rmdir()
-
-
-def _end_process(runtime: Path) -> None:
-    """Ask the sandbox's process to end, and kill it when it does not; returns when it has gone."""
-    while (pid := running_pid(runtime)) is not None:
-        try:
-            process = os.pidfd_open(pid)
-        except (ProcessLookupError, OSError):
-            time.sleep(_POLL_S)
-            continue
-        try:
-            if running_pid(runtime) == pid:
-                _end(process)
-        finally:
-            os.close(process)
-
-
-def _end(process: int) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(process, number)
-        if select.select([process], [], [], _STOP_TIMEOUT_S)[0]:
-            return
+def _lock(descriptor: int, say: Say) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("waiting for another sandbox command to end")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -19,6 +19,7 @@ AROUND = {
     "container_kind",
     "control",
     "daemon",
+    "ending",
     "explanations",
     "own_node",
     "qemu_kind",
