@@ -140,7 +140,7 @@ def _observe_image(look: _Look) -> Observation:
         return Observation(State.PRESENT, "not needed: the VM is there")
     if spec.template:
         return Observation(State.PRESENT, f"not needed: template {spec.template} is cloned")
-    volume = image.volume_on(spec.image_storage)
+    volume = image.volume_on(spec.image_storage) if spec.image_storage else image.file_name
     if volume in look.node.images:
         return Observation(State.PRESENT, f"{volume} is there; the node checks it again")
     come = Change("image", "", volume)
@@ -167,10 +167,10 @@ def _new(spec: VmSpec) -> tuple[Change, ...]:
     return (
         Change("cores", "", str(spec.cores)),
         Change("memory", "", f"{spec.memory_mib} MiB"),
-        Change("disk", "", f"{spec.disk_gib} GiB on {spec.vm_storage}"),
+        Change("disk", "", f"{spec.disk_gib} GiB on {spec.vm_storage or 'no storage'}"),
         Change("network", "", f"{bridge}, address {address}"),
         Change("user", "", f"{spec.user} (sudo, by SSH key only)"),
-        Change("first boot", "", f"seed ISO on {spec.seed_storage}, taken away afterwards"),
+        Change("first boot", "", f"seed ISO on {spec.seed_storage or 'no storage'}, taken away afterwards"),
     )
 
 

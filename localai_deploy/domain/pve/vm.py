@@ -18,6 +18,7 @@ from localai_deploy.errors import InputError
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _IDS = range(1000, 10_000)
 _PROBES = 16
+_CLOUD_INIT_DRIVE = re.compile(r"^[^,]*cloudinit\b.*,media=cdrom")
 SYSTEM_DISK = "scsi0"
 SEED_DRIVE = "scsi1"
 
@@ -144,8 +145,13 @@ class Creation:
     config: Mapping[str, Any]
 
     def missing(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        """What a VM with the config ``found`` needs to be whole; its firmware's disk stays as it is."""
-        return {key: value for key, value in self.config.items() if not is_set(key, value, found)}
+        """What a VM with the config ``found`` needs to be whole; its firmware's disk stays as it is.
+
+        A template's own cloud-init drive goes: a guest would not know which of two seeds to take.
+        """
+        values = {key: value for key, value in self.config.items() if not is_set(key, value, found)}
+        drives = [key for key, value in found.items() if _CLOUD_INIT_DRIVE.search(str(value))]
+        return {**values, "delete": ",".join(sorted(drives))} if drives else values
 
 
 def is_set(key: str, value: object, found: Mapping[str, Any]) -> bool:
