@@ -33,7 +33,7 @@ SUITE = "trixie"
 _PACKAGES = (
     *("systemd", "systemd-sysv", "systemd-boot-efi", "udev", "dbus", "libpam-systemd", "initramfs-tools"),
     *("linux-image-cloud-amd64", "cloud-init", "cloud-guest-utils", "e2fsprogs", "locales", "procps"),
-    *("openssh-server", "sudo", "iproute2", "python3", "python3-apt", "ca-certificates"),
+    *("openssh-server", "sudo", "iproute2", "python3", "python3-apt", "ca-certificates", "libnss-myhostname"),
 )
 _CMDLINE = "root=LABEL=root ro console=ttyS0 quiet mitigations=off audit=0 fsck.mode=skip"
 _EARLY_FILES = {
