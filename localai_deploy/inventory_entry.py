@@ -26,7 +26,7 @@ MARK = "# Written by localai-deploy"
 
 _CONNECTION = "# The connection, for plain Ansible: `localai-deploy inventory refresh` keeps it current.\n"
 _HEAD = """---
-{mark} for VM {name}: `up --write-inventory` writes this file anew, `inventory refresh` its connection.
+{mark} for VM {name}. `up --write-inventory` writes it anew, `inventory refresh` only the connection.
 # What you set in another file beside it, such as main.yml, wins.
 """
 _VMS = """---

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from localai_deploy.sandbox_record import NODE as SANDBOX
 from localai_deploy.sandbox_record import sandbox_connection
 
 NODES_GROUP = "proxmox_nodes"
-_TOKEN_VARIABLES = ("PROXMOX_USER", "PROXMOX_TOKEN_ID", "PROXMOX_TOKEN_SECRET")
+_TOKEN = ("USER", "TOKEN_ID", "TOKEN_SECRET")
 _KEYS = ("id_ed25519", "id_ecdsa", "id_rsa", "id_ed25519_sk", "id_ecdsa_sk")
 
 
@@ -50,23 +50,47 @@ class Nodes:
         return replace(found, insecure=True) if self.insecure else found
 
     def settings(self, name: str, environment: Mapping[str, str] = os.environ) -> dict[str, Sourced]:
-        """The settings of a node of the inventory; a token's parts that it leaves out are the environment's.
+        """The settings of a node with their sources.
 
-        :raises InputError: ``setting-invalid``, ``pve-fingerprint-invalid``.
+        The parts of a token that an entry of the inventory leaves out are the environment's.
+
+        :raises LocalaiError: as :meth:`connection`, but for what is missing.
         """
         flags = {"localai_proxmox_insecure": Sourced(value=True, source="flag --insecure")}
-        given = {key: one for key, one in self.variables[name].items() if one.value != ""}
-        layers = (flags if self.insecure else {}, given, _credentials(environment))
+        layers = [flags] if self.insecure else []
+        if name in self.variables:
+            layers += [_given(self.variables[name]), _of_environment(environment, _TOKEN)]
+        elif name == SANDBOX:
+            layers += [_of_record(sandbox_connection(environment))]
+        else:
+            layers += [_of_environment(environment, (*_TOKEN, "HOST", "CA_FILE", "FINGERPRINT"))]
         return resolve_all(NODE_SETTINGS, layers)
 
 
-def _credentials(environment: Mapping[str, str]) -> dict[str, Sourced]:
-    names = {f"localai_{name.lower()}": name for name in _TOKEN_VARIABLES}
+def _given(variables: Mapping[str, Sourced]) -> dict[str, Sourced]:
+    return {key: one for key, one in variables.items() if one.value != ""}
+
+
+def _of_environment(environment: Mapping[str, str], parts: Iterable[str]) -> dict[str, Sourced]:
+    names = {f"localai_proxmox_{part.lower()}": f"PROXMOX_{part}" for part in parts}
     return {
         key: Sourced(environment[name], f"environment {name}")
         for key, name in names.items()
         if environment.get(name)
     }
+
+
+def _of_record(connection: NodeConnection) -> dict[str, Sourced]:
+    values = {
+        "host": connection.host,
+        "node": connection.node,
+        "user": connection.token.user,
+        "token_id": connection.token.name,
+        "token_secret": connection.token.secret,
+        "fingerprint": connection.fingerprint,
+        "guest_ssh_args": connection.guest_ssh_args,
+    }
+    return {f"localai_proxmox_{key}": Sourced(value, "sandbox") for key, value in values.items()}
 
 
 def _from_settings(name: str, settings: Mapping[str, Sourced]) -> NodeConnection:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from localai_deploy.inventory import InventoryHost
+    from localai_deploy.inventory_nodes import Nodes
 
 _INDENT = " " * 32
 _MEANING = {setting.name: setting.meaning for setting in (*SETTINGS, *NODE_SETTINGS)}
@@ -45,9 +46,17 @@ def show_values(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
 
     Secrets are redacted.
     """
-    known = _known_nodes(options)
-    found = [_host_data(host) for host in _hosts(hosts, known, options)]
-    nodes = [_node_data(name, settings) for name, settings in known.items() if name in hosts or not hosts]
+    known = _nodes(options)
+    shown = _hosts(hosts, known.variables, options)
+    places = [str(host.settings["localai_node"].value) for host in shown if host.vm]
+    named = [name for name in known.variables if name in hosts or not hosts]
+    settings = {name: known.settings(name) for name in dict.fromkeys([*named, *places])}
+    unverified = (name for name, one in settings.items() if one["localai_proxmox_insecure"].value)
+    warn_of_insecure(
+        settings[name]["localai_proxmox_host"].value for name in unverified if name not in places
+    )
+    found = [_host_data(host) for host in shown]
+    nodes = [_node_data(name, one) for name, one in settings.items()]
     if options["output"] == "json":
         print_json("config", hosts=found, nodes=nodes)
         return
@@ -56,13 +65,11 @@ def show_values(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
             show(line)
 
 
-def _known_nodes(options: Mapping[str, Any]) -> dict[str, Mapping[str, Sourced]]:
-    """Nodes of the inventory with their settings."""
+def _nodes(options: Mapping[str, Any]) -> Nodes:
     from localai_deploy.inventory import load_nodes
 
     insecure = bool(options["insecure"])
-    nodes = load_nodes(options["inventory"], options["vault_password_file"], insecure=insecure)
-    return {name: nodes.settings(name) for name in nodes.variables}
+    return load_nodes(options["inventory"], options["vault_password_file"], insecure=insecure)
 
 
 def _hosts(names: tuple[str, ...], nodes: Collection[str], options: Mapping[str, Any]) -> list[InventoryHost]:
@@ -79,8 +86,6 @@ def _hosts(names: tuple[str, ...], nodes: Collection[str], options: Mapping[str,
 
 
 def _node_data(name: str, settings: Mapping[str, Sourced]) -> dict[str, Any]:
-    if settings["localai_proxmox_insecure"].value:
-        warn_of_insecure([settings["localai_proxmox_host"].value or name])
     secrets = {one.name for one in NODE_SETTINGS if one.secret}
     return {
         "node": name,
