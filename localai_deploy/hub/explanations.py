@@ -61,6 +61,12 @@ EXPLANATIONS: dict[str, Explanation] = {
             "names."
         ),
     ),
+    "model-ranges-refused": Explanation(
+        title="The model's server does not give pieces of a file",
+        cause="A proxy or an old server answers a range request with another range.",
+        detection="Content-Range is missing or begins elsewhere than asked for.",
+        fix="Fetch the file whole and name it by file:PATH, or use another mirror.",
+    ),
     "hub-unreachable": Explanation(
         title="The model hub or the model's server does not answer",
         cause="No network, no name resolution, a proxy, or a server in trouble.",

@@ -47,16 +47,16 @@ def content_length(url: str) -> int:
     except urllib.error.HTTPError:
         return _size_by_range(url)
     except (OSError, http.client.HTTPException) as error:
-        raise _unreachable(url, error) from error
+        raise unreachable(url, error) from error
 
 
 def _size_by_range(url: str) -> int:
     try:
         return _size(_headers(url, "GET", {"Range": "bytes=0-0"}))
     except urllib.error.HTTPError as error:
-        raise _refused(url, error) from error
+        raise refused(url, error) from error
     except (OSError, http.client.HTTPException) as error:
-        raise _unreachable(url, error) from error
+        raise unreachable(url, error) from error
 
 
 def _headers(url: str, method: str, extra: Mapping[str, str] | None = None) -> Mapping[str, str]:
@@ -73,7 +73,8 @@ def _size(headers: Mapping[str, str]) -> int:
     return int(size) if size.isdigit() else 0
 
 
-def _refused(url: str, error: urllib.error.HTTPError) -> LocalaiError:
+def refused(url: str, error: urllib.error.HTTPError) -> LocalaiError:
+    """Build the error of an answer that is not the file."""
     why = f"HTTP {error.code} {error.reason}"
     if error.code in _GONE:
         return LocalaiError(
@@ -86,10 +87,11 @@ def _refused(url: str, error: urllib.error.HTTPError) -> LocalaiError:
             why=why,
             hint="fetch it yourself and name it by file:PATH; https: references carry no credentials",
         )
-    return _unreachable(url, error)
+    return unreachable(url, error)
 
 
-def _unreachable(url: str, error: Exception) -> LocalaiError:
+def unreachable(url: str, error: Exception) -> LocalaiError:
+    """Build the error of a request without an answer."""
     reason = getattr(error, "reason", error)
     if isinstance(reason, ssl.SSLCertVerificationError):
         return LocalaiError(

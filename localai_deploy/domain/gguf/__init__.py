@@ -1,0 +1,1 @@
+"""GGUF model files: the header's metadata and tensor table, read without the weights."""
