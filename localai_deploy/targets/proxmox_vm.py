@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -12,21 +12,12 @@ from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.plan import Finding, StepKind
 from localai_deploy.domain.pve.credentials import NodeConnection
-from localai_deploy.domain.pve.facts import BegunVm, NodeFacts, VmFacts
-from localai_deploy.domain.pve.network import first_card, placed
+from localai_deploy.domain.pve.facts import NodeFacts, VmFacts
 from localai_deploy.domain.pve.planning import VmPlan, plan_vm
 from localai_deploy.domain.pve.removal import removable_seeds
-from localai_deploy.domain.pve.vm import (
-    SEED_DRIVE,
-    SYSTEM_DISK,
-    Creation,
-    candidate_ids,
-    creation,
-    new_identity,
-)
+from localai_deploy.domain.pve.vm import SEED_DRIVE, SYSTEM_DISK, candidate_ids
 from localai_deploy.domain.pve.wish import VmWish
 from localai_deploy.errors import LocalaiError
-from localai_deploy.proxmox.claims import held_by_another_run
 from localai_deploy.proxmox.node import PveNode
 from localai_deploy.targets.base import Tell
 from localai_deploy.targets.executor import Executor
@@ -39,8 +30,9 @@ from localai_deploy.targets.guest import (
     guest_connection,
     learn_host_key,
 )
-from localai_deploy.targets.seed_volumes import SeedVolumes, seed_volume
+from localai_deploy.targets.seed_volumes import SeedVolumes
 from localai_deploy.targets.ssh_host import SshHost
+from localai_deploy.targets.vm_making import ensure_image, ensure_vm
 
 OpenNode = Callable[[NodeConnection, Callable[[str], None]], PveNode]
 """Opens a node's API; lines of the logs of its tasks go to the second argument."""
@@ -55,7 +47,15 @@ def _silent(text: str, looks: int) -> None:
 class ProxmoxVm:
     """See :class:`localai_deploy.targets.base.Target`; before the guest is up only its node can be asked."""
 
-    def __init__(self, name: str, wish: VmWish, open_node: OpenNode, become_password: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        wish: VmWish,
+        open_node: OpenNode,
+        become_password: str = "",
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.name = name
         self.wish = wish
         self.left_over: list[str] = []
@@ -63,6 +63,7 @@ class ProxmoxVm:
         self._node = open_node(wish.node, self._hear)
         self._seeds = SeedVolumes(self._node, self.left_over)
         self._password = become_password
+        self._sleep = sleep
         self._host: SshHost | None = None
         self._connection = Connection(kind="vm", destination=name, user=wish.spec.user)
 
@@ -111,7 +112,7 @@ class ProxmoxVm:
         self._tell = tell
         match kind:
             case StepKind.IMAGE:
-                self._ensure_image(plan, tell)
+                ensure_image(self._node, plan, tell)
             case StepKind.VM:
                 self._ensure_vm(plan, tell)
             case StepKind.START:
@@ -122,53 +123,13 @@ class ProxmoxVm:
         if share := _SHARE.findall(line):
             self._tell(f"{self._node.name} is at work: {share[-1]} %", 0)
 
-    def _ensure_image(self, plan: VmPlan, tell: Tell) -> None:
-        if not (plan.vm or plan.begun or plan.spec.template):
-            tell(f"{plan.node.node} downloads {plan.image.url}", 0)
-            self._node.images.ensure_image(plan.spec.image_storage, plan.image)
-
     def _ensure_vm(self, plan: VmPlan, tell: Tell) -> None:
-        vm, begun = self._node.vms.find(plan.spec.name)
-        if vm is not None and plan.vm is None:
-            raise held_by_another_run(vm.vmid, plan.spec.name)
-        vmid = self._make(plan, begun, tell) if vm is None else self._change(plan, vm)
+        vmid, was_there = ensure_vm(self._node, self._seeds, self.wish, plan, tell)
         grown = self._node.vms.grow_disk(vmid, SYSTEM_DISK, plan.spec.disk_gib)
-        if grown and vm is not None and vm.running and not vm.seed:
+        vm = self._mine() if grown and was_there else None
+        if vm is not None and vm.running and not vm.seed:
             tell("letting the guest use its larger disk", 0)
             grow_root(self._log_in(vm, tell), vmid)
-
-    def _make(self, plan: VmPlan, begun: BegunVm | None, tell: Tell) -> int:
-        spec, identity = plan.spec, new_identity(secrets.token_hex(16))
-        seed, image = seed_volume(spec, identity), plan.image.volume_on(spec.image_storage)
-
-        def create(vmid: int) -> Creation:
-            return creation(spec, vmid, identity, image=image, seed=seed, acceleration=plan.acceleration)
-
-        self._node.claims.ensure_pool()
-        try:
-            tell("uploading the first boot's ISO", 0)
-            self._seeds.upload(self.wish, spec, identity)
-            tell(f"making the VM on {plan.node.node}", 0)
-            if begun is not None and plan.begun is not None:
-                self._node.claims.finish(begun.vmid, spec.name, create(begun.vmid))
-                return begun.vmid
-            return self._node.claims.claim(spec.name, identity.uuid, tuple(candidate_ids(spec)), create)
-        except LocalaiError:
-            self._seeds.drop(seed)
-            raise
-
-    def _change(self, plan: VmPlan, vm: VmFacts) -> int:
-        card, spec = first_card(vm.config), plan.spec
-        values: dict[str, object] = {}
-        if vm.cores != spec.cores:
-            values["cores"] = spec.cores
-        if vm.memory_mib != spec.memory_mib:
-            values["memory"] = spec.memory_mib
-        if (card.bridge, card.vlan) != (spec.bridge, spec.vlan):
-            values["net0"] = placed(str(vm.config.get("net0") or card.model), spec.bridge, spec.vlan)
-        if values:
-            self._node.vms.change(vm.vmid, values, str(vm.config["digest"]))
-        return vm.vmid
 
     def _ensure_up(self, plan: VmPlan, tell: Tell) -> None:
         """Start the guest and see its first boot through; a restart that the plan shows comes after that."""
@@ -222,7 +183,7 @@ class ProxmoxVm:
 
     @property
     def _patience(self) -> Patience:
-        return Patience(self.wish.first_boot_timeout_s)
+        return Patience(self.wish.first_boot_timeout_s, sleep=self._sleep)
 
     def _mine(self) -> VmFacts:
         vm = self._node.vms.named(self.wish.spec.name)
