@@ -29,7 +29,7 @@ class Nodes:
     """What the inventory says of nodes.
 
     :param variables: node's inventory name → variable → value with its source.
-    :param insecure: verify no certificate, whatever else is said.
+    :param insecure: verify no certificate but pinned ones, whatever the inventory says.
     """
 
     variables: Mapping[str, Mapping[str, Sourced]] = field(default_factory=dict, repr=False)

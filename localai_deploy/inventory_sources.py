@@ -23,7 +23,7 @@ def find_source(inventory: Path, host: str, groups: Sequence[str], name: str) ->
             if line:
                 return f"{path.relative_to(root)}:{line}"
     for path in _inventory_files(inventory):
-        line = _line_of_text(path, name)
+        line = _line_in_groups(path, host, groups, name) or _line_of_text(path, name)
         if line:
             return f"{path.relative_to(root)}:{line}"
     return str(inventory)
@@ -60,13 +60,36 @@ def _inventory_files(inventory: Path) -> list[Path]:
 
 def _line_of_key(path: Path, name: str) -> int:
     """1-based line of a top-level key; 0 when the file has none, is vaulted or is no YAML."""
+    return _line_in(_composed(path), name)
+
+
+def _composed(path: Path) -> yaml.Node | None:
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return 0
+        return None
+
+
+def _line_in(node: yaml.Node | None, name: str) -> int:
     if not isinstance(node, yaml.MappingNode):
         return 0
     return next((key.start_mark.line + 1 for key, _ in node.value if key.value == name), 0)
+
+
+def _line_in_groups(path: Path, host: str, groups: Sequence[str], name: str) -> int:
+    """1-based line in an inventory in YAML: of the host's own variable, else of its innermost group's."""
+    mappings = list(_mappings(_composed(path), ()))
+    owners = [("hosts", host), *((group, "vars") for group in groups)]
+    found = (_line_in(node, name) for owner in owners for trail, node in mappings if trail[-2:] == owner)
+    return next((line for line in found if line), 0)
+
+
+def _mappings(node: yaml.Node | None, trail: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], yaml.Node]]:
+    """All mappings with the keys that lead to them."""
+    if isinstance(node, yaml.MappingNode):
+        yield trail, node
+        for key, value in node.value:
+            yield from _mappings(value, (*trail, str(key.value)))
 
 
 def _line_of_text(path: Path, name: str) -> int:

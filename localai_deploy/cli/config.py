@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localai_deploy.cli.options import deployment_options, host_options, hosts_from, warn_of_insecure
+from localai_deploy.cli.options import (
+    Trust,
+    deployment_options,
+    host_options,
+    hosts_from,
+    warn_of_insecure,
+)
 from localai_deploy.cli.output import HOST_VARIABLES, load_schema, print_json, schema_names
 from localai_deploy.cli.terminal import hanging, show, width_of
 from localai_deploy.domain.settings import SETTINGS, Sourced, suggestion
@@ -51,10 +57,7 @@ def show_values(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
     places = [str(host.settings["localai_node"].value) for host in shown if host.vm]
     named = [name for name in known.variables if name in hosts or not hosts]
     settings = {name: known.settings(name) for name in dict.fromkeys([*named, *places])}
-    unverified = (name for name, one in settings.items() if one["localai_proxmox_insecure"].value)
-    warn_of_insecure(
-        settings[name]["localai_proxmox_host"].value for name in unverified if name not in places
-    )
+    warn_of_insecure(_trust(one) for name, one in settings.items() if name not in places)
     found = [_host_data(host) for host in shown]
     nodes = [_node_data(name, one) for name, one in settings.items()]
     if options["output"] == "json":
@@ -94,6 +97,13 @@ def _node_data(name: str, settings: Mapping[str, Sourced]) -> dict[str, Any]:
         },
         "settings": _settings_data(settings, set(settings) - secrets),
     }
+
+
+def _trust(settings: Mapping[str, Sourced]) -> Trust:
+    host, fingerprint, insecure = (
+        settings[f"localai_proxmox_{name}"].value for name in ("host", "fingerprint", "insecure")
+    )
+    return Trust(host, fingerprint, insecure)
 
 
 def _settings_data(settings: Mapping[str, Sourced], names: Collection[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -173,7 +173,7 @@ def hosts_from(names: tuple[str, ...], options: Mapping[str, Any]) -> list[Inven
     overrides = Overrides(_flag_settings(options), password, insecure=bool(options.get("insecure")))
     names = _vm_names(names, options)
     hosts = load_hosts(names, options.get("inventory"), overrides, options.get("vault_password_file"))
-    warn_of_insecure(host.vm.node.host for host in hosts if host.vm and host.vm.node.insecure)
+    warn_of_insecure(host.vm.node for host in hosts if host.vm)
     return hosts
 
 
@@ -194,7 +194,7 @@ def node_from(name: str, options: Mapping[str, Any]) -> NodeConnection:
     insecure = bool(options.get("insecure"))
     nodes = load_nodes(options.get("inventory"), options.get("vault_password_file"), insecure=insecure)
     connection = nodes.connection(name)
-    warn_of_insecure([connection.host] if connection.insecure else [])
+    warn_of_insecure([connection])
     return connection
 
 
@@ -211,10 +211,20 @@ def _vm_names(names: tuple[str, ...], options: Mapping[str, Any]) -> tuple[str, 
     return names or (_DEFAULT_VM,) if options["node"] and not options.get("inventory") else names
 
 
-def warn_of_insecure(hosts: Iterable[str]) -> None:
-    """Say of which nodes' APIs no certificate is verified."""
-    for host in sorted(set(hosts)):
+class Trust(NamedTuple):
+    """What of a node's connection decides whether its certificate is verified."""
+
+    host: str
+    fingerprint: str
+    insecure: bool
+
+
+def warn_of_insecure(nodes: Iterable[NodeConnection | Trust]) -> None:
+    """Say of which nodes no certificate is verified; a pinned one is, whatever is asked for."""
+    for host, pinned in sorted({(node.host, bool(node.fingerprint)) for node in nodes if node.insecure}):
         text = f"! the TLS certificate of {host} is NOT verified: anybody in between can read the token"
+        if pinned:
+            text = f"! the TLS certificate of {host} is verified all the same: its fingerprint is pinned"
         note(click.style(text, fg="red", bold=True))
 
 
