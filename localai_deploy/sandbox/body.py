@@ -21,13 +21,21 @@ class AgentRefused(Exception):  # noqa: N818
     """The guest agent answers with an error; the text is its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """The image that a disk was made from: its SHA-256 and its size as a disk."""
+
+    sha256: str
+    virtual_bytes: int
+
+
 @dataclass(frozen=True)
 class GuestPlan:
     """What a body needs to run a VM.
 
     :param config: as applied.
     :param disks: the files of its disks by slot.
-    :param images: by slot the SHA-256 of the image that a disk was made from, if no guest has written to it.
+    :param images: by slot the image that a disk was made from, as long as no guest has written to it.
     :param say: takes lines for the log of the task that starts it.
     """
 
@@ -35,7 +43,7 @@ class GuestPlan:
     name: str
     config: dict[str, Any]
     disks: dict[str, str] = field(default_factory=dict)
-    images: dict[str, str] = field(default_factory=dict)
+    images: dict[str, SourceImage] = field(default_factory=dict)
     say: Callable[[str], None] = print
 
 

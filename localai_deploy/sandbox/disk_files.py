@@ -7,6 +7,7 @@ missing, their files are only as long as the disk: bodies that read them name it
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -17,7 +18,6 @@ FIRMWARE = Path("/usr/share/OVMF")
 EFI_BYTES = {"4m": 528 << 10, "2m": 128 << 10}
 _VARIABLES = {"4m": "OVMF_VARS_4M", "2m": "OVMF_VARS"}
 _CODE = {"4m": "OVMF_CODE_4M.fd", "2m": "OVMF_CODE.fd"}
-_BLOCK_BYTES = 1 << 20
 _FOREIGN = ("qcow2", "vmdk", "qed", "vdi", "vpc")
 
 
@@ -52,6 +52,20 @@ def grow(file: Path, kind: str, size: int) -> None:
         run("qemu-img", "resize", "-q", "-f", kind, str(file), str(size))
     else:
         os.truncate(file, size)
+
+
+def shrink(file: Path, kind: str, size: int) -> None:
+    """Make a disk smaller again that holds nothing beyond `size`; a smaller one stays."""
+    if virtual_bytes(file) > size:
+        run("qemu-img", "resize", "-q", "--shrink", "-f", kind, str(file), str(size))
+
+
+def virtual_bytes(file: Path) -> int:
+    """The size of the disk in a file of any format; needs qemu-img."""
+    size: int = json.loads(run("qemu-img", "info", "--force-share", "--output=json", str(file)))[
+        "virtual-size"
+    ]
+    return size
 
 
 def make_variables(file: Path, kind: str, efitype: str, *, with_keys: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from localai_deploy.sandbox.command import MachineError
 from localai_deploy.sandbox.disk_files import EFI_BYTES, firmware_code, make_variables
 from localai_deploy.sandbox.guest_agent import GuestAgent
 from localai_deploy.sandbox.network import GuestNetwork
-from localai_deploy.sandbox.qemu_command import AGENT_SOCKET, GuestCommand, Machine, card_slots
+from localai_deploy.sandbox.qemu_command import AGENT_SOCKET, Card, Drive, GuestCommand, Machine, card_slots
 from localai_deploy.sandbox.qemu_process import QemuProcess, start_qemu
 from localai_deploy.sandbox.qmp import QmpError, QmpLost
 
@@ -80,19 +80,24 @@ class QemuBody:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
 
-    def launch(self, plan: GuestPlan, *more: str, without: frozenset[str] = frozenset()) -> None:
-        """Start QEMU with the ports of its network cards; raises MachineError.
+    def launch(
+        self, plan: GuestPlan, *more: str, without: frozenset[str] = frozenset()
+    ) -> list[Card | Drive]:
+        """Start QEMU and make ports for its network cards; raises MachineError.
 
         :param more: further words of the command.
         :param without: slots of devices that are left out.
+        :returns: the devices that were left out, for :meth:`plug`.
         """
-        taps = {slot: self.add_port(slot) for slot in card_slots(plan.config) if slot not in without}
-        command = GuestCommand(plan, self._machine(plan), taps, without)
+        taps = {slot: self._add_port(slot) for slot in card_slots(plan.config)}
+        whole = GuestCommand(plan, self._machine(plan), taps)
+        command = replace(whole, without=without)
         self.process = start_qemu([*command.argv(), *more], self.folder, self.bodies.network.inside())
         self._paused = False
+        devices: list[Card | Drive] = [*whole.drives(), *whole.cards()]
+        return [device for device in devices if device.slot in without]
 
-    def add_port(self, slot: str) -> str:
-        """The name of a new tap device for a network card."""
+    def _add_port(self, slot: str) -> str:
         return self.bodies.network.add_tap(self.vmid, int(slot.removeprefix("net")))
 
     def _machine(self, plan: GuestPlan) -> Machine:
@@ -103,9 +108,9 @@ class QemuBody:
 
     def stop(self) -> None:
         """Switch it off at once."""
-        if self.process is not None:
-            self.process.end()
-            self.process = None
+        process, self.process = self.process, None
+        if process is not None:
+            process.end()
             self.bodies.network.remove_guest(self.vmid)
 
     def shutdown(self, timeout_s: float) -> bool:
@@ -138,9 +143,15 @@ class QemuBody:
             return "stopped"
         return "paused" if self._paused else "running"
 
+    def plug(self, device: Card | Drive) -> None:
+        """Give the running machine one more device; raises QmpError, QmpLost."""
+        qmp = self.running().qmp
+        qmp.execute("netdev_add" if isinstance(device, Card) else "blockdev-add", device.backend())
+        qmp.execute("device_add", device.device())
+
     def unplug(self, device: str) -> bool:
         """Take a device away; network cards go when the guest lets them."""
-        qmp = self._running().qmp
+        qmp = self.running().qmp
         try:
             qmp.execute("device_del", {"id": device})
         except QmpError as error:
@@ -155,7 +166,7 @@ class QemuBody:
         return True
 
     def _remove_backend(self, device: str) -> None:
-        qmp = self._running().qmp
+        qmp = self.running().qmp
         if device.startswith("net"):
             qmp.execute("netdev_del", {"id": device})
             self.bodies.network.remove_port(self.vmid, int(device[3:]))
@@ -183,11 +194,12 @@ class QemuBody:
     def _execute(self, command: str, **arguments: Any) -> None:  # noqa: ANN401
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
-            self._running().qmp.execute(command, named)
+            self.running().qmp.execute(command, named)
         except (QmpError, QmpLost) as error:
             raise BodyError(str(error)) from error
 
-    def _running(self) -> QemuProcess:
+    def running(self) -> QemuProcess:
+        """The process; raises BodyError without one."""
         if self.process is None:
             raise BodyError(f"VM {self.vmid} not running")
         return self.process

@@ -197,6 +197,9 @@ class GuestCommand:
         uuid = properties(config.get("smbios1", ""), "").get("uuid")
         if uuid:
             yield "-smbios", f"type=1,uuid={uuid}"
+        generation = str(config.get("vmgenid", "0"))
+        if generation != "0":
+            yield "-device", json.dumps({"driver": "vmgenid", "guid": generation})
         yield "-rtc", "base=utc"
         yield "-display", "none"
         shows = not str(config.get("vga", "std")).startswith(("none", "serial"))

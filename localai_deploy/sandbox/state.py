@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from localai_deploy.sandbox.body import GuestBody
+from localai_deploy.sandbox.body import GuestBody, SourceImage
 from localai_deploy.sandbox.release import Release
 
 Config = dict[str, Any]
@@ -70,7 +70,7 @@ class Storage:
 class Volume:
     """A file of a storage; `size` is virtual for disks, else the file's; `file` is its real path.
 
-    `image` is the SHA-256 of the image that a disk was made from; empty once a guest may have written to it.
+    `image` is what a disk was made from, until a guest may have written to it.
     """
 
     volid: str
@@ -84,7 +84,7 @@ class Volume:
     file: str | None = None
     digests: dict[str, str] = field(default_factory=dict)
     virtual_size: int | None = None
-    image: str = ""
+    image: SourceImage | None = None
 
     @property
     def store(self) -> str:

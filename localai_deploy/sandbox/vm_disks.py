@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from localai_deploy.sandbox.body import SourceImage
 from localai_deploy.sandbox.command import MachineError
 from localai_deploy.sandbox.disk_files import (
     EFI_BYTES,
@@ -225,7 +226,8 @@ def _copy_content(origin: Volume, volume: Volume) -> None:
         return
     copy_disk(Path(origin.file), origin.format, Path(str(volume.file)), volume.format)
     if origin.content == "import":
-        volume.image = origin.digests.setdefault("sha256", digest_of_file(Path(origin.file)))
+        sha256 = origin.digests.setdefault("sha256", digest_of_file(Path(origin.file)))
+        volume.image = SourceImage(sha256, volume.size)
     else:
         volume.image = origin.image
 
@@ -240,7 +242,7 @@ def grow_disk(volume: Volume, size: int) -> None:
 
 def put_aside(site: Site, vmid: int, config: Config, value: str) -> None:
     """A drive that left its slot: its own disk becomes `unusedN`, a cloud-init disk goes away."""
-    drive = parse("scsi0", value, site.cluster.release)
+    drive = parse("scsi0", value.partition(",")[0], site.cluster.release)
     volume = site.cluster.volumes.get(drive["file"])
     if volume is None or volume.vmid != vmid:
         return

@@ -55,7 +55,7 @@ def _plan(call: Call, vm: Vm, task: Task) -> GuestPlan:
     files = {name: str(volume.file) for name, volume in volumes.items()}
     images = {name: volume.image for name, volume in volumes.items() if volume.image}
     for volume in volumes.values():
-        volume.image = ""
+        volume.image = None
     name = vm.config.get("name", f"VM {vm.vmid}")
     return GuestPlan(vm.vmid, name, dict(vm.config), files, images, task.say)
 

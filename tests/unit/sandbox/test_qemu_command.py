@@ -25,6 +25,7 @@ CONFIG = {
     "serial0": "socket",
     "vga": "serial0",
     "agent": "1,fstrim_cloned_disks=1",
+    "vmgenid": "00000000-0000-4000-8000-000000000002",
 }
 DISKS = {
     "efidisk0": "/s/images/100/vm-100-disk-0.raw",
@@ -80,6 +81,7 @@ def test_a_whole_command():
         *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off"),
         *("-smp", "4,sockets=1,cores=4", "-m", "2048M"),
         *("-smbios", "type=1,uuid=00000000-0000-4000-8000-000000000001"),
+        *("-device", {"driver": "vmgenid", "guid": "00000000-0000-4000-8000-000000000002"}),
         *("-rtc", "base=utc", "-display", "none", "-vga", "none"),
         *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={CODE}"),
         *("-drive", "if=pflash,unit=1,format=raw,readonly=off,file=/s/images/100/vm-100-disk-0.raw"),
