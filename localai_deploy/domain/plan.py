@@ -74,6 +74,12 @@ class Finding:
             error.error_id, Severity.BLOCKER, error.what, error.why, error.hint, exit_code=error.exit_code
         )
 
+    def as_error(self) -> LocalaiError:
+        """The other way: what a person is told where no plan can be shown."""
+        return LocalaiError(
+            self.finding_id, self.what, why=self.why, hint=self.hint, exit_code=self.exit_code
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

@@ -12,7 +12,7 @@ from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.plan import Finding, StepKind
 from localai_deploy.domain.pve.credentials import NodeConnection
-from localai_deploy.domain.pve.facts import NodeFacts, VmFacts
+from localai_deploy.domain.pve.facts import BegunVm, NodeFacts, VmFacts
 from localai_deploy.domain.pve.planning import VmPlan, plan_vm
 from localai_deploy.domain.pve.removal import removable_seeds
 from localai_deploy.domain.pve.vm import SEED_DRIVE, SYSTEM_DISK, candidate_ids
@@ -82,7 +82,7 @@ class ProxmoxVm:
         spec = self.wish.spec
         self._node.claims.await_running([*candidate_ids(spec), *([spec.template] if spec.template else [])])
         facts = self._node.facts()
-        vm, begun = self._node.vms.find(spec.name)
+        vm, begun = self._find(facts)
         if vm is not None:
             self.wish = self.wish.for_vm(vm.block)
         return plan_vm(
@@ -94,6 +94,17 @@ class ProxmoxVm:
             begun=begun,
             problems=() if vm or begun else self._image_problems(facts),
         )
+
+    def _find(self, facts: NodeFacts) -> tuple[VmFacts | None, BegunVm | None]:
+        """What there is of the VM; a token that may not look is told of all rights at once that it lacks."""
+        try:
+            return self._node.vms.find(self.wish.spec.name)
+        except LocalaiError as error:
+            if error.error_id != "pve-forbidden":
+                raise
+            blind = plan_vm(self.wish.spec, self.wish.image, facts, None, has_key=True)
+            lacking = [one for one in blind.findings if one.finding_id == "pve-rights-missing"]
+            raise (lacking[0].as_error() if lacking else error) from error
 
     def _image_problems(self, facts: NodeFacts) -> tuple[Finding, ...]:
         """Whether the node reaches an image that it has still to download; without the right to ask: none."""
@@ -188,12 +199,15 @@ class ProxmoxVm:
     def _mine(self) -> VmFacts:
         vm = self._node.vms.named(self.wish.spec.name)
         if vm is None:
-            raise LocalaiError(
-                "vm-missing",
-                f"no VM of ours on {self._node.name} is named {self.wish.spec.name}",
-                hint="localai-deploy status --node NODE lists what is ours there",
-            )
+            raise self._missing()
         return vm
+
+    def _missing(self) -> LocalaiError:
+        return LocalaiError(
+            "vm-missing",
+            f"no VM of ours on {self._node.name} is named {self.wish.spec.name}",
+            hint="localai-deploy status --node NODE lists what is ours there",
+        )
 
     def connect(self) -> Executor:
         """Find the guest's address and key through its node, then log in."""
@@ -246,11 +260,13 @@ class ProxmoxVm:
         """Delete the VM with its disks, and seeds of its name that were left over."""
         seen = self.survey()
         self.close()
-        for one in (seen.vm, seen.begun):
-            if one is not None:
-                self._node.vms.delete(one.vmid)
-        attached = {seen.vm.seed} - {""} if seen.vm else set()
-        for volume in sorted(attached.union(removable_seeds(seen))):
+        vms = [one.vmid for one in (seen.vm, seen.begun) if one is not None]
+        seeds = {*removable_seeds(seen), *([seen.vm.seed] if seen.vm and seen.vm.seed else [])}
+        if not vms and not seeds:
+            raise self._missing()
+        for vmid in vms:
+            self._node.vms.delete(vmid)
+        for volume in sorted(seeds):
             self._seeds.remove(volume)
 
     def close(self) -> None:

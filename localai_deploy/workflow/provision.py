@@ -108,8 +108,7 @@ def _seen_anew(planned: PlannedHost, outcome: HostOutcome, rest: Rest) -> Planne
         facts = look_at(planned.target, rest.say, rest.lock)
         anew = resolved(replace(planned, facts=facts, vm=None), rest.choices, rest.say)
         if anew.plan.blockers:
-            blocker = anew.plan.blockers[0]
-            raise LocalaiError(blocker.finding_id, blocker.what, why=blocker.why, hint=blocker.hint)
+            raise anew.plan.blockers[0].as_error()
     except LocalaiError as error:
         outcome.error = _partial(error)
         return planned

@@ -78,8 +78,8 @@ def _check_clone(call: Call, source: Vm, *, full: bool) -> None:
         raise died("parameter 'format' not allowed for linked clones")
     if not full and not source.config.get("template"):
         raise died("Linked clone feature is not supported for a VM that is no template")
-    for value in (v for n, v in source.config.items() if is_drive(n)):
-        drive = parse("scsi0", value, call.cluster.release)
+    for name, value in ((n, v) for n, v in source.config.items() if is_drive(n)):
+        drive = parse(name, value, call.cluster.release)
         if drive["file"] in call.cluster.volumes and not is_cdrom(drive):
             store = storage or drive["file"].partition(":")[0]
             storage_config(call.site, store)
