@@ -70,6 +70,11 @@ KINDS: dict[str, BodyKind] = {
         "qemu_kind:qemu_bodies",
         "qemu_body:PACKAGES",
     ),
+    "resume": BodyKind(
+        "a real virtual machine that was booted and saved before; its kernel did not boot for this VM",
+        "qemu_kind:resume_bodies",
+        "resume_body:PACKAGES",
+    ),
     "bare": BodyKind("no guest at all, a VM is only switched on and off"),
 }
 
