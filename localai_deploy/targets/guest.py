@@ -22,6 +22,8 @@ from localai_deploy.targets.openssh import known_hosts_file
 
 HOST_KEY_FILE = "/etc/ssh/ssh_host_ed25519_key.pub"
 LOGIN_TIMEOUT_S = 120.0
+LOOK_TIMEOUT_S = 15.0
+"""Patience with a guest that is said to be up."""
 _PAUSE_S = 1.0
 _LOG = "/var/log/cloud-init-output.log"
 _SWITCH_OFF = "test ! -d /etc/cloud || touch /etc/cloud/cloud-init.disabled"
@@ -124,19 +126,22 @@ def guest_connection(wish: VmWish, vm: VmFacts, address: str) -> Connection:
     )
 
 
-def await_login(connect: Callable[[], Executor], patience: Patience, tell: Tell) -> Executor:
+def await_login(
+    connect: Callable[[], Executor], patience: Patience, tell: Tell, *, booting: bool = True
+) -> Executor:
     """Log in as soon as the guest's SSH server lets us.
 
+    :param booting: the guest may turn everybody away for a moment; else a refused key stays refused.
     :raises LocalaiError: what the last try met.
     """
-    deadline = patience.clock() + LOGIN_TIMEOUT_S
+    deadline = patience.clock() + min(LOGIN_TIMEOUT_S, patience.timeout_s)
+    passing = {"host-unreachable", *(["ssh-auth-failed"] if booting else [])}
     looks = 0
     while True:
         try:
             return connect()
         except LocalaiError as error:
-            early = error.error_id in {"host-unreachable", "ssh-auth-failed"}
-            if not early or patience.clock() >= deadline:
+            if error.error_id not in passing or patience.clock() >= deadline:
                 raise
         looks += 1
         tell("waiting for the guest's SSH server", looks)

@@ -22,6 +22,7 @@ from localai_deploy.proxmox.node import PveNode
 from localai_deploy.targets.base import Tell
 from localai_deploy.targets.executor import Executor
 from localai_deploy.targets.guest import (
+    LOOK_TIMEOUT_S,
     Patience,
     await_address,
     await_first_boot,
@@ -176,12 +177,13 @@ class ProxmoxVm:
         if waiting:
             self.left_over.append(f"new values of VM {vmid} hold only after a restart: {waiting}")
 
-    def _log_in(self, vm: VmFacts, tell: Tell) -> Executor:
-        address = await_address(self._node.vms, vm, self._patience, tell)
-        learn_host_key(self._node.vms, vm, self._patience, tell)
+    def _log_in(self, vm: VmFacts, tell: Tell, *, booting: bool = True) -> Executor:
+        patience = self._patience if booting else Patience(LOOK_TIMEOUT_S, sleep=self._sleep)
+        address = await_address(self._node.vms, vm, patience, tell)
+        learn_host_key(self._node.vms, vm, patience, tell)
         self.close()
         host = SshHost(self.name, guest_connection(self.wish, vm, address), self._password)
-        guest = await_login(host.connect, self._patience, tell)
+        guest = await_login(host.connect, patience, tell, booting=booting)
         self._host, self._connection = host, host.connection
         return guest
 
@@ -225,7 +227,7 @@ class ProxmoxVm:
                     f"the guest agent of VM {vm.vmid} ({self.name}) does not answer",
                     hint="the guest may still be booting: try again in a minute",
                 )
-            return self._log_in(vm, _silent)
+            return self._log_in(vm, _silent, booting=False)
         return self._host.connect()
 
     def observe(self) -> HostFacts:
