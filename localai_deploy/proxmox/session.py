@@ -76,7 +76,7 @@ class _PinnedCertificate(HTTPAdapter):
     """Accepts the one certificate with this SHA-256 fingerprint, whoever signed it, also behind a proxy."""
 
     def __init__(self, fingerprint: str) -> None:
-        self._pinned = {
+        self._pinned: dict[str, Any] = {
             "assert_fingerprint": fingerprint,
             "ssl_context": create_urllib3_context(cert_reqs=ssl.CERT_NONE),
         }
