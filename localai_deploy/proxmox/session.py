@@ -87,11 +87,11 @@ class _PinnedCertificate(HTTPAdapter):
 
         With a context of our own it loads none of the system's authorities, which takes a while each time.
         """
-        super().init_poolmanager(*args, **self._pinned, **kwargs)
+        super().init_poolmanager(*args, **{**kwargs, **self._pinned})
 
     def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Likewise through ``HTTPS_PROXY``."""
-        return super().proxy_manager_for(proxy, **self._pinned, **kwargs)
+        return super().proxy_manager_for(proxy, **{**kwargs, **self._pinned})
 
 
 class _Answers:
