@@ -211,6 +211,7 @@ def test_a_plan_of_a_new_vm(node: Node, run: Callable[..., Ended]) -> None:
     assert node.changing_calls == []
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS")
 def test_a_node_that_cannot_be_trusted(
     node: Node, run: Callable[..., Ended], environment: dict[str, str]
 ) -> None:
