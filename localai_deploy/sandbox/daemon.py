@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ def main() -> int:
     resets: queue.SimpleQueue[None] = queue.SimpleQueue()
     _on_signals(resets)
     try:
-        with _held(places.runtime):
+        with held(places.runtime):
             _serve(places, settings, telling, resets)
     except (_Ended, BrokenPipeError):
         return int(ExitCode.DONE)
@@ -75,7 +75,7 @@ def _serve(places: Places, settings: Settings, telling: Telling, resets: queue.S
     """Be the sandbox until somebody ends it; raises _Ended then, and BrokenPipeError when nobody listens."""
     try:
         with _clean_end() as stack:
-            running = _open(places, settings, stack, telling)
+            running = open_running(places, settings, stack, telling)
             telling.ready()
             while True:
                 resets.get()
@@ -117,7 +117,7 @@ def _clean_end() -> Iterator[ExitStack]:
 
 
 @contextlib.contextmanager
-def _held(runtime: Path) -> Iterator[None]:
+def held(runtime: Path) -> Iterator[None]:
     """Hold the lock that tells that a sandbox runs; its file tells which process it is."""
     deadline = time.monotonic() + _LOCK_TIMEOUT_S
     with (runtime / LOCK_NAME).open("a+", encoding="ascii") as file:
@@ -141,7 +141,7 @@ def _held(runtime: Path) -> Iterator[None]:
 
 
 @dataclass
-class _Running:
+class Running:
     """What is there between start and end; `generation` counts the resets."""
 
     places: Places
@@ -172,7 +172,7 @@ class _Running:
         return _site(self.places, self.settings, self.generation, self.bodies, root)
 
 
-def _open(places: Places, settings: Settings, stack: ExitStack, telling: Telling) -> _Running:
+def open_running(places: Places, settings: Settings, stack: ExitStack, telling: Telling) -> Running:
     """Make all of it, each with its end on the stack."""
     places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     stack.callback(shutil.rmtree, places.data, ignore_errors=True)
@@ -186,7 +186,7 @@ def _open(places: Places, settings: Settings, stack: ExitStack, telling: Telling
     write_private(places.generation, json.dumps({"generation": 0, "problem": ""}))
     write_record(places.runtime, _record(sandbox, credentials, settings, bodies))
     stack.callback(remove_record, places.runtime)
-    return _Running(places, settings, bodies, sandbox, credentials)
+    return Running(places, settings, bodies, sandbox, credentials)
 
 
 def _site(places: Places, settings: Settings, generation: int, bodies: Bodies, root: User) -> Site:
@@ -194,7 +194,17 @@ def _site(places: Places, settings: Settings, generation: int, bodies: Bodies, r
     files.mkdir()
     cluster = machine_cluster(settings.pve, NODE, files, root)
     cluster.nodes[NODE].kvm = bodies.kvm
-    return Site(cluster, str(files), make_body=bodies.make)
+    return Site(cluster, str(files), make_body=bodies.make, on_request=_writer(places.requests))
+
+
+def _writer(path: Path) -> Callable[[str], None]:
+    """Appends a line to a file at each call; where it cannot, the sandbox goes on without."""
+
+    def write(line: str) -> None:
+        with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
+            file.write(line.replace("\n", " ") + "\n")
+
+    return write
 
 
 def _record(sandbox: Sandbox, credentials: Credentials, settings: Settings, bodies: Bodies) -> SandboxRecord:

@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         if site.faults.hit(name, "reset-before"):
             return self._reset()
         status, reason, body = self._answer(site, name, path, values, upload)
-        site.requests.append((self.command, _below_prefix(path), status))
+        site.note_request(self.command, _below_prefix(path), status)
         fault = (
             site.faults.hit(name, "timeout-after-success", "reset-after-success") if status == 200 else None
         )

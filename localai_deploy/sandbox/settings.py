@@ -78,6 +78,11 @@ class Places:
         return self.runtime / "daemon.log"
 
     @property
+    def requests(self) -> Path:
+        """`METHOD PATH STATUS` of every request that was answered, a line each."""
+        return self.data / "requests.log"
+
+    @property
     def generation(self) -> Path:
         """How often the sandbox was reset, with the error of the last time."""
         return self.runtime / "generation.json"

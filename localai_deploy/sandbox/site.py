@@ -34,7 +34,10 @@ class Pace:
 
 @dataclass
 class Site:
-    """State and machinery of one sandbox; `files_dir` is where files of storages really lie."""
+    """State and machinery of one sandbox; `files_dir` is where files of storages really lie.
+
+    `requests` holds method, path and status of all that was answered; `on_request` hears each as one line.
+    """
 
     cluster: Cluster
     files_dir: str
@@ -44,6 +47,7 @@ class Site:
     fingerprint: str = ""
     faults: Faults = field(default_factory=Faults)
     requests: list[tuple[str, str, int]] = field(default_factory=list)
+    on_request: Callable[[str], None] = lambda line: None  # noqa: ARG005
     started_at: float = field(default_factory=time.time)
     pids: itertools.count[int] = field(default_factory=lambda: itertools.count(3000))
     folder: Any = None
@@ -52,6 +56,11 @@ class Site:
         self.permissions = Permissions(self.cluster)
         self.authentication = Authentication(self.cluster)
         self.tasks = Tasks()
+
+    def note_request(self, method: str, path: str, status: int) -> None:
+        """Keep what was answered, before the answer is sent."""
+        self.requests.append((method, path, status))
+        self.on_request(f"{method} {path} {status}")
 
 
 @dataclass
