@@ -121,12 +121,14 @@ def check_volume_access(site: Site, who: Identity, vmid: int | None, volid: str)
 
 
 def add_volume(site: Site, volume: Volume) -> Volume:
-    """Register a volume and take its space; the storage's numbers follow."""
+    """Register a volume, in place of one of its name, and take its space; the storage's numbers follow."""
     with site.cluster.lock:
+        before = site.cluster.volumes.get(volume.volid)
+        more = volume.used - (before.used if before else 0)
         site.cluster.volumes[volume.volid] = volume
         store = site.cluster.storages[volume.store]
-        store.used += volume.used
-        store.avail -= volume.used
+        store.used += more
+        store.avail -= more
     return volume
 
 

@@ -54,8 +54,6 @@ def clone(call: Call) -> str:
     source, newid = find(call), call.values["newid"]
     is_full = call.values.get("full", int(not source.config.get("template")))
     _check_clone(call, source, full=bool(is_full))
-    if newid in call.cluster.vms:
-        raise died(f"unable to create VM {newid}: config file already exists")
     vm = Vm(
         newid,
         call.values.get("target", source.node),
@@ -64,7 +62,8 @@ def clone(call: Call) -> str:
         created_at=time.time(),
     )
     with call.cluster.lock:
-        call.cluster.vms[newid] = vm
+        if call.cluster.vms.setdefault(newid, vm) is not vm:
+            raise died(f"unable to create VM {newid}: config file already exists")
     return call.task("qmclone", source.vmid, lambda task: _copy(call, source, vm, task, full=bool(is_full)))
 
 

@@ -76,11 +76,13 @@ def download(call: Call) -> str:
             _existing(call, task, volid, path)
             return
         temporary = f"{path}.tmp_dwnl.{task.pid}"
-        fetched = _fetch(call, task, url, temporary, real_file(call.site, store, volid))
+        file = real_file(call.site, store, volid)
+        fetched = _fetch(call, task, url, temporary, file.with_name(f"{file.name}.tmp_dwnl.{task.pid}"))
         _check_sum(call, task, fetched)
         _check_image(task, name, fetched, temporary)
         volume = file_volume(call.site, store, content, name, fetched.size)
-        volume.digests, volume.virtual_size, volume.file = fetched.digests, fetched.virtual_size, fetched.file
+        volume.digests, volume.virtual_size = fetched.digests, fetched.virtual_size
+        volume.file = str(Path(fetched.file).replace(file)) if fetched.file is not None else None
         add_volume(call.site, volume)
         task.say(f"download of '{url}' to '{path}' finished")
 
