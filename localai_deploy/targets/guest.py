@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.pve.facts import VmFacts
+from localai_deploy.domain.pve.network import first_card, guest_address
 from localai_deploy.domain.pve.wish import VmWish
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.proxmox.vms import VmStore
@@ -58,10 +59,10 @@ def await_address(vms: VmStore, vm: VmFacts, patience: Patience, tell: Tell) -> 
     deadline = patience.clock() + patience.timeout_s
     looks, answered = 0, False
     while True:
-        address = vms.address(vm.vmid, vm.config)
+        address = _told_address(vms, vm)
         if address:
             return address
-        answered = answered or _answers(vms, vm.vmid)
+        answered = answered or address is not None
         if vms.status(vm.vmid) != "running":
             raise _stopped(vm.vmid)
         if patience.clock() >= deadline:
@@ -71,14 +72,14 @@ def await_address(vms: VmStore, vm: VmFacts, patience: Patience, tell: Tell) -> 
         patience.sleep(_PAUSE_S)
 
 
-def _answers(vms: VmStore, vmid: int) -> bool:
+def _told_address(vms: VmStore, vm: VmFacts) -> str | None:
+    """What the agent says of net0, empty when it knows no address yet; ``None`` while the agent is silent."""
     try:
-        vms.agent(vmid, "network-get-interfaces")
+        return guest_address(vms.agent(vm.vmid, "network-get-interfaces"), first_card(vm.config).mac)
     except LocalaiError as error:
         if error.error_id == "pve-agent-silent":
-            return False
+            return None
         raise
-    return True
 
 
 def learn_host_key(vms: VmStore, vm: VmFacts, patience: Patience, tell: Tell) -> None:

@@ -153,16 +153,32 @@ def test_reset_leaves_nothing_but_the_credentials(user: Sandboxed) -> None:
     fill(client)
     assert user.sandbox("status").data["vms"] == [{"vmid": 100, "name": "one", "status": "running"}]
     files = [path for path in Path(started["data"]).rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".iso", ".raw"}
+    assert {path.suffix for path in files} == {".iso", ".raw", ".log"}
     reset = user.sandbox("reset").data
     assert {**reset, "schema": ""} == {k: v for k, v in started.items() if k != "started"} | {"schema": ""}
     assert user.connection() == before
     for path in ("nodes/sandbox/qemu", "pools", "cluster/mapping/pci", "access/acl", "nodes/sandbox/tasks"):
         assert client.get(path) == [], path
     assert client.get("nodes/sandbox/storage/local/content") == []
-    assert [path for path in Path(started["data"]).rglob("*") if path.is_file()] == []
+    kept = [path.name for path in Path(started["data"]).rglob("*") if path.is_file()]
+    assert kept == ["requests.log"]
     fill(client)
     assert user.sandbox("reset").data["vms"] == []
+
+
+def test_what_was_answered_is_written_down_without_secrets(user: Sandboxed) -> None:
+    log = Path(user.started()["data"], "requests.log")
+    client = user.client()
+    client.get("nodes")
+    client.post("pools", poolid="one", comment="planted-secret")
+    with pytest.raises(LocalaiError):
+        client.get("nodes/sandbox/qemu/1/config")
+    assert log.read_text().splitlines()[-3:] == [
+        "GET /nodes 200",
+        "POST /pools 200",
+        "GET /nodes/sandbox/qemu/1/config 500",
+    ]
+    assert "planted" not in log.read_text()
 
 
 def test_reset_and_use_need_a_sandbox(user: Sandboxed) -> None:
