@@ -10,6 +10,7 @@ _MODULES = (
     "localai_deploy.cli.explanations",
     "localai_deploy.domain.explanations",
     "localai_deploy.domain.gguf.explanations",
+    "localai_deploy.domain.gpu.explanations",
     "localai_deploy.domain.pve.explanations",
     "localai_deploy.hub.explanations",
     "localai_deploy.targets.explanations",
