@@ -172,11 +172,11 @@ def test_what_was_answered_is_written_down_without_secrets(user: Sandboxed) -> N
     client.get("nodes")
     client.post("pools", poolid="one", comment="planted-secret")
     with pytest.raises(LocalaiError):
-        client.get("nodes/sandbox/qemu/1/config")
+        client.get("nodes/sandbox/qemu/999/config")
     assert log.read_text().splitlines()[-3:] == [
         "GET /nodes 200",
         "POST /pools 200",
-        "GET /nodes/sandbox/qemu/1/config 500",
+        "GET /nodes/sandbox/qemu/999/config 500",
     ]
     assert "planted" not in log.read_text()
 
