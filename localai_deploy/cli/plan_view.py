@@ -15,7 +15,7 @@ from localai_deploy.cli.plan_text import plan_lines
 from localai_deploy.cli.progress import say
 from localai_deploy.cli.terminal import note, show, width_of
 from localai_deploy.domain.observations import Observation
-from localai_deploy.domain.plan import VM_STEPS
+from localai_deploy.domain.plan import VM_STEPS, StepKind
 from localai_deploy.domain.remains import observe_remains
 from localai_deploy.domain.spec import Choices
 from localai_deploy.errors import ExitCode, LocalaiError
@@ -103,14 +103,24 @@ def notice_unfinished_removal(removals: Sequence[Removal]) -> None:
     """The same before ``down``."""
     for one in removals:
         step = journal_of(one.host.name).unfinished()
-        if step and one.facts and step.kind not in VM_STEPS:
-            _notice(one.host.name, step, observe_remains(step.kind, one.facts))
+        seen = _seen_before_removal(one, step.kind) if step else None
+        if step and seen:
+            _notice(one.host.name, step, seen)
+
+
+def _seen_before_removal(removal: Removal, kind: StepKind) -> Observation | None:
+    if removal.seen is not None:
+        return removal.seen.observations.get(kind)
+    if removal.facts is None or kind in VM_STEPS:
+        return None
+    return observe_remains(kind, removal.facts)
 
 
 def _notice(host: str, step: UnfinishedStep, seen: Observation) -> None:
     doing = "removing" if step.removing else "doing"
+    place = "node" if step.kind in VM_STEPS else "host"
     text = (
         f"! {host}: an earlier run ({step.started}) was cut off while {doing} {step.kind.value}; "
-        f"on the host now: {seen.evidence} ({seen.state.value})"
+        f"on the {place} now: {seen.evidence} ({seen.state.value})"
     )
     note(click.style(text, fg="yellow"))
