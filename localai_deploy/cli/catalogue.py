@@ -9,6 +9,7 @@ from localai_deploy.explanations import Explanation
 _MODULES = (
     "localai_deploy.cli.explanations",
     "localai_deploy.domain.explanations",
+    "localai_deploy.domain.fit.explanations",
     "localai_deploy.domain.gguf.explanations",
     "localai_deploy.domain.gpu.explanations",
     "localai_deploy.domain.pve.explanations",

@@ -1,0 +1,1 @@
+"""What a model needs on which device before anything is loaded: weights, caches, buffers."""

@@ -1,0 +1,47 @@
+"""Sizes of the key-value cache and of recurrent states.
+
+Source: llama.cpp's ``llama_kv_cache``, ``llama_kv_cache_iswa`` and ``llama_memory_recurrent``: cells are
+padded to 256; a windowed block holds ``window · slots + ubatch`` cells; recurrent states are f32, one a slot.
+"""
+
+from __future__ import annotations
+
+from localai_deploy.domain.fit.shape import Attention, Block, Shape
+from localai_deploy.domain.fit.wish import CACHE_BITS, Wish
+
+CELLS = 256
+
+
+def padded(tokens: int) -> int:
+    """``tokens`` up to a whole number of :data:`CELLS`."""
+    return -(-tokens // CELLS) * CELLS
+
+
+def full_cells(wish: Wish) -> int:
+    """Cells of a block that sees the whole context."""
+    return padded(wish.context)
+
+
+def window_cells(shape: Shape, wish: Wish) -> int:
+    """Cells of a windowed block."""
+    return min(full_cells(wish), padded(shape.window * wish.parallel + wish.ubatch))
+
+
+def cells_of(shape: Shape, attention: Attention, wish: Wish) -> int:
+    """Cells of the block that ``attention`` belongs to."""
+    return window_cells(shape, wish) if attention.windowed else full_cells(wish)
+
+
+def cache_bytes(shape: Shape, block: Block, wish: Wish) -> int:
+    """Keys and values of one block, and its recurrent states."""
+    total = block.recurrence.state_bytes * wish.parallel if block.recurrence else 0
+    if block.attention and block.attention.own_cache:
+        cells = cells_of(shape, block.attention, wish)
+        total += _stored(block.attention.key, wish.cache_type_k) * cells
+        total += _stored(block.attention.value, wish.cache_type_v) * cells
+    return total
+
+
+def _stored(values: int, cache_type: str) -> int:
+    count, size = CACHE_BITS[cache_type]
+    return -(-values // count) * size

@@ -1,0 +1,168 @@
+"""What a model needs on each device, by part."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Literal
+
+from localai_deploy.domain.fit.cache import cache_bytes
+from localai_deploy.domain.fit.compute import Share, compute_bytes
+from localai_deploy.domain.fit.shape import Shape
+from localai_deploy.domain.fit.wish import UNQUANTISED, Card, Wish
+from localai_deploy.errors import InputError
+
+MIB = 1 << 20
+Confidence = Literal["exact", "close", "bound"]
+MARGINS: dict[Confidence, float] = {"exact": 0.01, "close": 0.03, "bound": 0.10}
+"""Share of a device's parts that may come on top: dense models, experts and latent attention, the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceNeed:
+    """What one device needs.
+
+    :param margin_bytes: what may come on top of all parts.
+    """
+
+    kind: Literal["gpu", "host"]
+    name: str
+    weights_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+    context_overhead_bytes: int
+    margin_bytes: int
+
+    @property
+    def parts_bytes(self) -> int:
+        """What the runtime itself accounts for."""
+        return self.weights_bytes + self.kv_bytes + self.compute_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        """All parts without the margin."""
+        return self.parts_bytes + self.context_overhead_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Every device's need; ``gpu_layers`` of ``layers`` are on cards."""
+
+    devices: tuple[DeviceNeed, ...]
+    gpu_layers: int
+    layers: int
+    confidence: Confidence
+
+
+def estimate(shape: Shape, wish: Wish, cards: Sequence[Card]) -> Estimate:
+    """Add up what ``shape`` needs, started as ``wish`` says, on ``cards`` and the host.
+
+    :raises InputError: ``fit-wish-impossible``.
+    """
+    _check(wish)
+    on_cards = min(wish.gpu_layers, shape.layers) if cards else 0
+    shares = card_shares(shape, on_cards, cards)
+    begin = min((share.first for share in shares if share.first < share.last), default=len(shape.blocks))
+    pipeline = len(cards) > 1 and on_cards == shape.layers
+    sure = confidence(shape, wish)
+    needs = [
+        _card_need(shape, wish, card, share, sure, pipeline=pipeline)
+        for card, share in zip(cards, shares, strict=True)
+    ]
+    host = _host_need(shape, wish, Share(0, begin, output=not on_cards, host=True, alone=not cards), sure)
+    return Estimate((*needs, host), on_cards, shape.layers, sure)
+
+
+def confidence(shape: Shape, wish: Wish) -> Confidence:
+    """How well the parts are known."""
+    if not shape.known or wish.cpu_expert_layers or any(block.recurrence for block in shape.blocks):
+        return "bound"
+    return "exact" if shape.dense else "close"
+
+
+def card_shares(shape: Shape, on_cards: int, cards: Sequence[Card]) -> list[Share]:
+    """Give each card its run of the last blocks, by memory; the output layer counts as one more block.
+
+    Source: ``llama_model::load_tensors``: a layer goes to the first card whose share of all memory, added
+    up, is above the layer's place among those on cards.
+    """
+    blocks = len(shape.blocks)
+    start = blocks + 1 - on_cards
+    total = sum(card.memory_bytes for card in cards) or 1
+    bounds = [end / total for end in accumulate(card.memory_bytes for card in cards)]
+    places = [
+        min(bisect_right(bounds, (layer - start) / on_cards), len(cards) - 1)
+        for layer in range(start, blocks + 1)
+    ]
+    shares = []
+    for number in range(len(cards)):
+        held = [start + at for at, place in enumerate(places) if place == number]
+        first, last = (held[0], held[-1] + 1) if held else (blocks, blocks)
+        shares.append(Share(min(first, blocks), min(last, blocks), output=last > blocks, host=False))
+    return shares
+
+
+def context_overhead_bytes(card: Card) -> int:
+    """CUDA's own share: a line through 107 MiB at 34 and 555 MiB at 188 multiprocessors, both measured.
+
+    Unknown cards count as the largest of the two.
+    """
+    if not card.multiprocessors:
+        return 555 * MIB
+    return round((107 + (card.multiprocessors - 34) * (555 - 107) / (188 - 34)) * MIB)
+
+
+def host_overhead_bytes(shape: Shape, wish: Wish) -> int:
+    """Programs and libraries, the vocabulary, and the logits that are handed out.
+
+    Fitted on two small models' resident memory in the server: 24 MiB and 120 bytes a word.
+    """
+    return 24 * MIB + 120 * shape.vocabulary + 4 * shape.vocabulary * wish.parallel
+
+
+def _card_need(
+    shape: Shape, wish: Wish, card: Card, share: Share, sure: Confidence, *, pipeline: bool
+) -> DeviceNeed:
+    blocks = shape.blocks[share.first : share.last]
+    aside = shape.blocks[share.first : max(share.first, min(wish.cpu_expert_layers, share.last))]
+    weights = sum(block.weights_bytes for block in blocks) - sum(block.expert_bytes for block in aside)
+    kv = sum(cache_bytes(shape, block, wish) for block in blocks)
+    weights += shape.output_bytes if share.output else 0
+    used = blocks or share.output
+    compute = compute_bytes(shape, wish, share, pipeline=pipeline) if used else 0
+    fetched = max((block.expert_bytes for block in aside), default=0)
+    margin = round((weights + kv + compute) * MARGINS[sure]) + fetched
+    return DeviceNeed(
+        "gpu", card.name, weights, kv, compute, context_overhead_bytes(card) if used else 0, margin
+    )
+
+
+def _host_need(shape: Shape, wish: Wish, share: Share, sure: Confidence) -> DeviceNeed:
+    blocks = shape.blocks[: share.last]
+    aside = shape.blocks[share.last : max(share.last, wish.cpu_expert_layers)]
+    weights = shape.input_bytes + sum(block.weights_bytes for block in blocks)
+    weights += sum(block.expert_bytes for block in aside)
+    if share.output:
+        weights += shape.output_bytes - shape.tied_bytes
+    kv = sum(cache_bytes(shape, block, wish) for block in blocks)
+    computed = replace(share, last=max(share.last, 1)) if aside else share
+    compute = compute_bytes(shape, wish, computed)
+    margin = round((weights + kv + compute) * MARGINS[sure])
+    return DeviceNeed("host", "host", weights, kv, compute, host_overhead_bytes(shape, wish), margin)
+
+
+def _check(wish: Wish) -> None:
+    if wish.cache_type_v not in UNQUANTISED and not wish.flash_attention:
+        raise _impossible("a quantised value cache needs flash attention")
+    for name in ("context", "ubatch", "parallel"):
+        if getattr(wish, name) < 1:
+            raise _impossible(f"{name} is {getattr(wish, name)}; it must be 1 or more")
+    for name in ("gpu_layers", "cpu_expert_layers"):
+        if getattr(wish, name) < 0:
+            raise _impossible(f"{name} is {getattr(wish, name)}; it must be 0 or more")
+
+
+def _impossible(why: str) -> InputError:
+    return InputError("fit-wish-impossible", "a server cannot be started like this", why=why)

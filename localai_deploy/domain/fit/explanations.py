@@ -1,0 +1,23 @@
+"""Errors about fitting a model to a machine."""
+
+from __future__ import annotations
+
+from localai_deploy.explanations import Explanation
+
+EXPLANATIONS: dict[str, Explanation] = {
+    "fit-model-unknown": Explanation(
+        title="Nothing can be said about a model's needs",
+        cause="The file names no architecture, or lacks the parts that every language model has.",
+        detection="The metadata and the tensor table have no embedding table or no blocks.",
+        fix=(
+            "Choose another model; a safe bound is the whole file's size, the cache that its card states, "
+            "and 1 GiB."
+        ),
+    ),
+    "fit-wish-impossible": Explanation(
+        title="A server cannot be started like this",
+        cause="Options contradict each other, such as a quantised value cache without flash attention.",
+        detection="The runtime refuses the same combination when it starts.",
+        fix="Change one of the options that the message names.",
+    ),
+}
