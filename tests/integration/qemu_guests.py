@@ -184,15 +184,27 @@ class Guest:
 
     def ssh(self, command: str, *, timeout_s: float = 120) -> str:
         """Run a command as the user, over the relay, with the pinned host key."""
+        done = self._ssh(command, timeout_s)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        return done.stdout.strip()
+
+    def _ssh(self, command: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
         argv = [
             *("ssh", "-F", "none", "-i", str(self.key), *self.on.network.ssh_args),
             *("-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes"),
             *("-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "GlobalKnownHostsFile=none"),
             *("-o", "ConnectTimeout=30", f"{USER}@{self.address}", command),
         ]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
-        assert done.returncode == 0, (command, done.stdout, done.stderr)
-        return done.stdout.strip()
+        return subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+    def reboot(self, timeout_s: float) -> None:
+        """Until another boot of the guest can be logged in to."""
+        before = self._boot_id()
+        self._ssh("sudo systemctl reboot", 60)
+        self._until(lambda: self._boot_id() not in {"", before}, timeout_s)
+
+    def _boot_id(self) -> str:
+        return self._ssh("cat /proc/sys/kernel/random/boot_id", 60).stdout.strip()
 
     def detach_seed(self) -> None:
         with self.on.phases.phase(f"{self.name} seed detached"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from localai_deploy.sandbox.qemu_body import QemuBodies
+from localai_deploy.sandbox.resume_body import ResumeBodies
 from tests.integration.qemu_guests import Node, qemu_node
 from tests.lab.cloud_image import CloudImage, ensure_cloud_image
 from tests.lab.layout import Lab
@@ -60,4 +62,51 @@ def test_a_guest_from_image_to_ssh_and_away(node: Node) -> None:
     with node.phases.phase("delete"):
         guest.delete()
     assert node.node.storage("local").content.get(content="images") == []
+    print(node.phases.seconds)
+
+
+@pytest.fixture
+def resuming(tmp_path: Path, lab: Lab, cloud_image: CloudImage) -> Iterator[Node]:
+    cache = lab.directory / "saved-guests"
+    with qemu_node(tmp_path, cloud_image, lambda *place: ResumeBodies(*place, cache)) as node:
+        node.download(cloud_image)
+        yield node
+
+
+IDENTITY = """
+hostname; cat /etc/machine-id; cat /sys/class/net/e*/address; cut -d' ' -f2 /etc/ssh/ssh_host_*_key.pub
+sudo cat /var/lib/cloud/data/instance-id
+"""
+
+
+def test_a_resumed_guest_is_the_new_vm_and_no_other(resuming: Node) -> None:
+    node = resuming
+    first, second = node.guest(1101, "first"), node.guest(1102, "second")
+    first.create()
+    first.start()
+    first.wait_for_agent(COLD_BOOT_S)
+    assert first.wait_for_first_boot(COLD_BOOT_S).endswith("status: done")
+    others = first.ssh(IDENTITY).split()
+    node.task(first.api.status.stop.post())
+    second.create()
+    told = second.start()
+    assert any(line.startswith("resuming guest ") for line in told), told
+    second.wait_for_agent(COLD_BOOT_S)
+    assert second.wait_for_first_boot(COLD_BOOT_S).endswith("status: done")
+    ours = second.ssh(IDENTITY).split()
+    assert (ours[0], ours[2].upper()) == ("second", second.mac)
+    assert len(ours) > 6
+    assert set(ours) & set(others) == set()
+    assert second.uuid in ours
+    assert "first" not in second.ssh("cat /etc/hosts /home/*/.ssh/authorized_keys; sudo ls /home /root/.ssh")
+    assert abs(int(second.ssh("date +%s")) - time.time()) < 30
+    assert second.ssh("findmnt --noheadings --output SIZE /").startswith("5.")
+    assert node.network.lease_of(second.mac) == second.address
+    second.detach_seed()
+    with node.phases.phase("second rebooted"):
+        second.reboot(COLD_BOOT_S)
+        assert second.wait_for_first_boot(COLD_BOOT_S).endswith("status: done")
+    again = second.ssh(IDENTITY).split()
+    assert again[: len(ours)] == ours
+    assert second.ssh("sudo cat /sys/class/dmi/id/product_uuid") == second.uuid
     print(node.phases.seconds)
