@@ -16,7 +16,7 @@ from localai_deploy.errors import LocalaiError
 from localai_deploy.proxmox.client import PveClient
 from localai_deploy.proxmox.rules import RULES
 from localai_deploy.proxmox.tasks import TaskWaiter
-from tests.unit.proxmox.tls_server import TlsServer, make_pem, serving
+from tests.unit.proxmox.tls_server import Pem, TlsServer, make_pem, serving
 
 TRANSCRIPTS = Path(__file__).parents[4] / "shared" / "data" / "pve-transcripts"
 FILES = sorted(TRANSCRIPTS.glob("pve*.json")) if TRANSCRIPTS.exists() else []
@@ -27,15 +27,21 @@ pytestmark = pytest.mark.skipif(not FILES, reason="the recorded conversations ar
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
-    with serving(make_pem(tmp_path_factory.mktemp("tls"))) as server:
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Pem:
+    return make_pem(tmp_path_factory.mktemp("recorded"))
+
+
+@pytest.fixture(scope="module")
+def server(pem: Pem) -> Iterator[TlsServer]:
+    with serving(pem) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def client(server: TlsServer, tmp_path_factory: pytest.TempPathFactory) -> PveClient:
-    pem = tmp_path_factory.getbasetemp().glob("tls*/server.pem")
-    connection = NodeConnection("pve1", server.host, ApiToken("a@pam", "b", "c"), ca_file=str(next(pem)))
+def client(server: TlsServer, pem: Pem) -> PveClient:
+    connection = NodeConnection(
+        "pve1", server.host, ApiToken("a@pam", "b", "c"), ca_file=str(pem.certificate)
+    )
     return PveClient(connection, 10, sleep=lambda _: None)
 
 
