@@ -55,11 +55,13 @@ def _settled(shape: Shape, share: Share) -> Share:
 
 def _terms(shape: Shape, wish: Wish, copies: int) -> Terms:
     latent = any(block.attention and block.attention.latent for block in shape.blocks)
+    tokens = min(wish.ubatch, wish.context)
+    cached = any(block.attention and block.attention.own_cache for block in shape.blocks)
     return Terms(
-        tokens=min(wish.ubatch, wish.context),
+        tokens=tokens,
         outputs=min(wish.parallel, wish.ubatch, wish.context),
-        full_cells=full_cells(wish),
-        window_cells=window_cells(shape, wish),
+        full_cells=full_cells(wish) if cached else tokens,
+        window_cells=window_cells(shape, wish) if cached else tokens,
         flash_attention=wish.flash_attention,
         rotated_keys=not latent and wish.cache_type_k not in UNQUANTISED,
         rotated_values=not latent and wish.cache_type_v not in UNQUANTISED,

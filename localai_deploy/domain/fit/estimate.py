@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Literal
 
-from localai_deploy.domain.fit.cache import cache_bytes
+from localai_deploy.domain.fit.cache import cache_bytes, cells_of
 from localai_deploy.domain.fit.compute import Share, compute_bytes
-from localai_deploy.domain.fit.shape import Shape
+from localai_deploy.domain.fit.shape import Block, Shape
 from localai_deploy.domain.fit.wish import UNQUANTISED, Card, Wish
 from localai_deploy.errors import InputError
 
@@ -133,10 +133,18 @@ def _card_need(
     used = blocks or share.output
     compute = compute_bytes(shape, wish, share, pipeline=pipeline) if used else 0
     fetched = max((block.expert_bytes for block in aside), default=0)
-    margin = round((weights + kv + compute) * MARGINS[sure]) + fetched
+    margin = round((weights + kv + compute) * MARGINS[sure]) + fetched + _converted_bytes(shape, wish, blocks)
     return DeviceNeed(
         "gpu", card.name, weights, kv, compute, context_overhead_bytes(card) if used else 0, margin
     )
+
+
+def _converted_bytes(shape: Shape, wish: Wish, blocks: Sequence[Block]) -> int:
+    """CUDA's flash attention turns one block's quantised keys and values into f16, outside all buffers."""
+    if {wish.cache_type_k, wish.cache_type_v} <= set(UNQUANTISED):
+        return 0
+    found = [block.attention for block in blocks if block.attention]
+    return max((2 * (part.key + part.value) * cells_of(shape, part, wish) for part in found), default=0)
 
 
 def _host_need(shape: Shape, wish: Wish, share: Share, sure: Confidence) -> DeviceNeed:

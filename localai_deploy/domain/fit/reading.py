@@ -57,7 +57,8 @@ class _Reader:
         if not self._model.architecture or table is None or len(table.shape) != 2 or not count:
             raise self._unknown("it has no token_embd.weight or no blocks")
         blocks = tuple(self._block(number) for number in range(count))
-        shared = 0 if "output.weight" in self._model.by_name else table.size_bytes
+        answers = "output.weight" in self._model.by_name or not self._causal()
+        shared = 0 if answers else table.size_bytes
         own = sum(tensor.size_bytes for tensor in self._model.tensors if tensor.name.startswith("output"))
         held = sum(block.weights_bytes for block in blocks)
         return Shape(
@@ -128,8 +129,14 @@ class _Reader:
         window = self._whole(f"attention.{kind}_length_swa") if self._windowed(number) else 0
         return window or self._whole(f"attention.{kind}_length", number)
 
+    def _causal(self) -> bool:
+        """Whether tokens are answered one after the other; embedding models look at all at once."""
+        return self._model.metadata.get(self._prefix + "attention.causal") is not False
+
     def _caching(self) -> int:
         """Blocks before this one have a cache of their own."""
+        if not self._causal():
+            return 0
         return self._whole("block_count") - self._whole("attention.shared_kv_layers")
 
     def _windowed(self, number: int) -> bool:

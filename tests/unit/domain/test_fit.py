@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from localai_deploy.domain.fit.arena import ALIGNMENT, Node, peak_bytes
 from localai_deploy.domain.fit.cache import cache_bytes
+from localai_deploy.domain.fit.compute import Share, compute_bytes
 from localai_deploy.domain.fit.estimate import MIB, Card, context_overhead_bytes, estimate
 from localai_deploy.domain.fit.reading import read_shape
-from localai_deploy.domain.fit.shape import Shape
+from localai_deploy.domain.fit.shape import Attention, Shape
 from localai_deploy.domain.fit.wish import Wish
 from localai_deploy.domain.gguf.parser import parse_header
 from localai_deploy.domain.gguf.split import joined
@@ -23,7 +26,7 @@ def shape(
 ) -> Shape:
     """A model of 1024 values and 2048 words whose tensors are all f32."""
     given = {"block_count": len(blocks), "embedding_length": K, **keys}
-    kinds = {tuple: "[u32]", list: "[bool]", int: "u32"}
+    kinds = {tuple: "[u32]", list: "[bool]", int: "u32", bool: "bool"}
     pairs = [pair("general.architecture", "str", architecture)]
     pairs += [pair(f"{architecture}.{key}", kinds[type(value)], value) for key, value in given.items()]
     names = {"token_embd.weight": (K, 2 * K), "output_norm.weight": (K,)}
@@ -142,6 +145,53 @@ def test_states_do_not_grow_with_the_context() -> None:
     assert estimate(model, short, [CARD]).confidence == "bound"
 
 
+def test_embedding_models_have_no_cache_and_no_second_table() -> None:
+    causal = shape("bert", {**HEADS, "attention.causal": True}, [DENSE] * 2, tied=True)
+    embedding = shape("bert", {**HEADS, "attention.causal": False}, [DENSE] * 2, tied=True)
+    wish = Wish(context=8192)
+    first, second = (estimate(model, wish, [CARD]).devices[0] for model in (causal, embedding))
+    assert second.kv_bytes == 0
+    assert first.weights_bytes - second.weights_bytes == 4 * 2 * K * K
+    assert second.compute_bytes < first.compute_bytes
+
+
+DRY_RUN_MIB = {
+    "grouped heads, flash attention": (DENSE, Wish(context=4096), 72.02),
+    "grouped heads": (DENSE, Wish(context=8192, flash_attention=False), 298.02),
+    "one product for gate and up": (
+        {key: size for key, size in DENSE.items() if key[5:] not in ("q", "k", "v") and key != "ffn_gate"},
+        Wish(context=4096),
+        72.02,
+    ),
+}
+"""Compute buffers of llama-fit-params (b11669, no card, logits of the whole ubatch) for models of 2048
+values with 16 heads, 4 for keys, feed-forward width 8192 and 8192 words."""
+
+
+@pytest.mark.parametrize("name", DRY_RUN_MIB)
+def test_compute_buffer_against_the_runtimes_dry_run(name: str) -> None:
+    parts, wish, told = DRY_RUN_MIB[name]
+    fused = {"attn_qkv": (K, 1536), "ffn_up": (K, 8 * K)} if "ffn_gate" not in parts else {}
+    half = shape("llama", {"attention.head_count": 8, "attention.head_count_kv": 2}, [{**parts, **fused}] * 6)
+    model = doubled(half)
+    share = Share(0, 6, output=True, host=True, alone=True)
+    mine = compute_bytes(model, replace(wish, parallel=512), share) / MIB
+    assert told - 0.05 <= mine <= told * 1.015
+
+
+def doubled(half: Shape) -> Shape:
+    """Twice as wide in every direction; four times as many words."""
+    blocks = tuple(
+        replace(
+            block,
+            feed_forward=2 * block.feed_forward,
+            attention=Attention(16, 2048, 512, 512, fused=block.attention.fused),
+        )
+        for block in half.blocks
+    )
+    return replace(half, embedding=2 * K, vocabulary=8 * K, blocks=blocks)
+
+
 def test_rwkv() -> None:
     mixing = {"attn_norm": (K,), "time_mix_key": (K, K), "channel_mix_key": (K, 4 * K)}
     model = shape("rwkv6", {"wkv.head_size": 64}, [mixing] * 2)
@@ -183,6 +233,12 @@ def test_flash_attention_spares_the_weights_of_attention() -> None:
     model = shape("llama", HEADS, [DENSE] * 2)
     on, off = (estimate(model, Wish(context=8192, flash_attention=f), [CARD]) for f in (True, False))
     assert off.devices[0].compute_bytes - on.devices[0].compute_bytes > 8 * 8192 * 512 * 4 // 2
+
+
+def test_a_quantised_cache_widens_the_margin_by_one_block() -> None:
+    model = shape("llama", HEADS, [DENSE] * 2)
+    card = estimate(model, Wish(cache_type_k="q8_0", cache_type_v="q8_0"), [CARD]).devices[0]
+    assert card.margin_bytes == round(card.parts_bytes * 0.01) + 2 * 512 * 4096
 
 
 @pytest.mark.parametrize(
