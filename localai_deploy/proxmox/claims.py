@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from localai_deploy.domain.pve.ownership import POOL
@@ -17,6 +17,8 @@ from localai_deploy.proxmox.vms import Member, VmStore
 CREATE_TIMEOUT_S = 1800
 _KINDS = ("qmcreate", "qmclone")
 _UNKNOWN_END = frozenset({*TRANSIENT, "pve-task-lost", "pve-task-cut-off"})
+_PASSES = 2
+"""A drive that is set may put itself into the boot order, which is then set once more."""
 _LOOKS = 5
 _PAUSE_S = 1.0
 
@@ -75,14 +77,20 @@ class Claims:
             ``pve-readback-failed``.
         """
         self._refuse_started(vmid)
-        found = self._vms.config(vmid)
+        for _ in range(_PASSES):
+            found = self._vms.config(vmid)
+            missing = call.missing(found)
+            if missing:
+                self._set(vmid, name, missing, str(found["digest"]))
+        self._compare(vmid, call)
+
+    def _set(self, vmid: int, name: str, values: Mapping[str, Any], digest: str) -> None:
         try:
-            self._vms.change(vmid, call.missing(found), str(found["digest"]))
+            self._vms.change(vmid, values, digest)
         except LocalaiError as error:
             if error.error_id == "pve-config-changed":
                 raise held_by_another_run(vmid, name) from error
             raise
-        self._compare(vmid, call)
 
     def await_running(self, candidates: Iterable[int]) -> None:
         """Wait for creates that an earlier run of ours left at work; how they end is seen afterwards.

@@ -15,6 +15,7 @@ from localai_deploy.domain.pve.facts import VmFacts
 from localai_deploy.domain.pve.network import first_card, guest_address
 from localai_deploy.domain.pve.wish import VmWish
 from localai_deploy.errors import ExitCode, LocalaiError
+from localai_deploy.proxmox.client import TRANSIENT
 from localai_deploy.proxmox.vms import VmStore
 from localai_deploy.targets import host_keys
 from localai_deploy.targets.base import Tell
@@ -59,14 +60,20 @@ def await_address(vms: VmStore, vm: VmFacts, patience: Patience, tell: Tell) -> 
     deadline = patience.clock() + patience.timeout_s
     looks, answered = 0, False
     while True:
-        address = _told_address(vms, vm)
-        if address:
-            return address
-        answered = answered or address is not None
-        if vms.status(vm.vmid) != "running":
-            raise _stopped(vm.vmid)
+        try:
+            address = _told_address(vms, vm)
+            if address:
+                return address
+            answered, lost = answered or address is not None, None
+        except LocalaiError as error:
+            if error.error_id == "pve-vm-stopped":
+                raise _stopped(vm.vmid) from error
+            if error.error_id not in TRANSIENT:
+                raise
+            lost = error
         if patience.clock() >= deadline:
-            raise _no_address(vm, patience.timeout_s) if answered else _no_agent(vm, patience.timeout_s)
+            why = _no_address if answered else _no_agent
+            raise lost or why(vm, patience.timeout_s)
         looks += 1
         tell("waiting for an address" if answered else "waiting for the guest agent", looks)
         patience.sleep(_PAUSE_S)
@@ -93,6 +100,8 @@ def learn_host_key(vms: VmStore, vm: VmFacts, patience: Patience, tell: Tell) ->
         try:
             words = vms.read_file(vm.vmid, HOST_KEY_FILE).split()
         except LocalaiError as error:
+            if error.error_id == "pve-vm-stopped":
+                raise _stopped(vm.vmid) from error
             if error.error_id in {"pve-forbidden", "pve-auth-failed"}:
                 raise
             words = []
@@ -176,7 +185,7 @@ def _stopped(vmid: int) -> LocalaiError:
     return LocalaiError(
         "guest-stopped",
         f"VM {vmid} stopped while its guest was waited for",
-        hint=f"start it by hand and look at its console: qm start {vmid}; qm terminal {vmid}",
+        hint=f"run again: it is started anew; its console tells more: qm terminal {vmid}",
         exit_code=ExitCode.PARTIAL,
     )
 

@@ -312,18 +312,19 @@ def new_site(major: int = 9) -> Site:
     """A node on which nothing takes time."""
     cluster = new_cluster(major)
     for name, content in (("disks", "images"), ("seeds", "iso")):
-        cluster.storages[name] = Storage(name, content=[content])
+        cluster.storages[name] = Storage(name, content=[content], avail=100 << 30)
     site = make_site(cluster, Pace(scale=0.001, import_s=0, status_round_s=0))
     site.make_body = lambda vmid: Guest()
     return site
 
 
 @contextmanager
-def serving(site: Site) -> Iterator[Place]:
-    web = Web()
+def serving(site: Site, web: Web | None = None) -> Iterator[Place]:
+    own = web or Web()
     with Sandbox(site) as sandbox:
-        yield Place(sandbox, web)
-    web.stop()
+        yield Place(sandbox, own)
+    if web is None:
+        own.stop()
 
 
 def isolate(directory: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from localai_deploy.domain.pve.ownership import OwnershipBlock
 from localai_deploy.domain.pve.permissions import needs_of, rights_findings
 from localai_deploy.domain.pve.preflight import MIB, vm_findings
 from localai_deploy.domain.pve.storages import GIB, choose_storages
-from localai_deploy.domain.pve.vm import SEED_DRIVE, SYSTEM_DISK, Acceleration, VmSpec, disk_size_gib
+from localai_deploy.domain.pve.vm import SEED_DRIVE, SYSTEM_DISK, Acceleration, VmSpec, disk_bytes
+from localai_deploy.domain.units import format_bytes
 
 _ASSUMED_SYSTEM = GuestSystem("debian", "13", "Debian GNU/Linux 13 (trixie)", "2.41")
 _SYSTEM_BYTES = 3 * GIB
@@ -184,18 +185,22 @@ def config_changes(spec: VmSpec, vm: VmFacts) -> tuple[Change, ...]:
         "vlan": (card.vlan, spec.vlan),
     }
     changes = [Change(key, str(now), str(wanted)) for key, (now, wanted) in found.items() if now != wanted]
-    size = _disk_gib(vm)
-    if 0 < size < spec.disk_gib:
-        changes.append(Change("disk", f"{size} GiB", f"{spec.disk_gib} GiB"))
+    size, wanted = _disk_bytes(vm), spec.disk_gib * GIB
+    if 0 < size < wanted:
+        changes.append(Change("disk", _size_text(size), _size_text(wanted)))
     return tuple(changes)
 
 
-def _disk_gib(vm: VmFacts) -> int:
-    return disk_size_gib(str(vm.config.get(SYSTEM_DISK, "none")))
+def _disk_bytes(vm: VmFacts) -> int:
+    return disk_bytes(str(vm.config.get(SYSTEM_DISK, "none")))
+
+
+def _size_text(size: int) -> str:
+    return format_bytes(size) if size % GIB else f"{size // GIB} GiB"
 
 
 def _disk_findings(spec: VmSpec, vm: VmFacts) -> tuple[Finding, ...]:
-    size = _disk_gib(vm)
+    size = _disk_bytes(vm) // GIB
     if size <= spec.disk_gib:
         return ()
     return (
