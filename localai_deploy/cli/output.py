@@ -19,7 +19,7 @@ def schema_id(name: str) -> str:
     return f"localai-deploy/{name}/v1"
 
 
-def print_json(name: str, **data: object) -> None:
+def print_json(name: str, /, **data: object) -> None:
     """Print a document of the schema ``name`` on stdout."""
     show(json.dumps({"schema": schema_id(name), **data}, indent=2))
 

@@ -63,7 +63,7 @@ class Source(StrEnum):
     DEBIAN_LIST = "Debian's lists of nvidia-detect"
     VENDOR_LIST = "NVIDIA's list of supported GPUs of driver 550.163.01"
     ID_LIST = "public PCI id list: chip by run of ids"
-    FIGURES = "figures that NVIDIA publishes, compared with a second collection (docs/gpu-catalogue.md)"
+    FIGURES = "NVIDIA's published figures, held against a second collection (docs/gpu-catalogue.md)"
     TOOLKITS = "release notes of the CUDA toolkits"
     GUESS = "no source: the safe choice for what is not known"
 

@@ -24,6 +24,7 @@ PRINTED = {
     "down",
     "error",
     "explain",
+    "gpu-info",
     "inventory-refresh",
     "model-list",
     "model-pull",

@@ -106,7 +106,7 @@ def test_a_card_as_data() -> None:
         "sources": [
             "NVIDIA's list of supported GPUs of driver 550.163.01",
             "public PCI id list: chip by run of ids",
-            "figures that NVIDIA publishes, compared with a second collection (docs/gpu-catalogue.md)",
+            "NVIDIA's published figures, held against a second collection (docs/gpu-catalogue.md)",
             "release notes of the CUDA toolkits",
         ],
     }
