@@ -55,12 +55,29 @@ def test_the_example_is_a_command_line_that_can_be_parsed(path: tuple[str, ...])
     example = EVERY[path].epilog or ""
     match = re.search(rf"{PROGRAM} ([^)>]*)", example)
     assert match, example
-    words = shlex.split(match[1])
+    parse(match[1])
+
+
+def parse(line: str) -> None:
+    """Take a command line as the program would, without running it."""
+    words = shlex.split(line, comments=True)
     command: click.Command = cli
     context = click.Context(cli, info_name=PROGRAM)
     while isinstance(command, click.Group):
-        command = command.get_command(context, words.pop(0)) or pytest.fail(example)
-    command.make_context(" ".join(path), words, parent=context)
+        command = command.get_command(context, words.pop(0)) or pytest.fail(line)
+    command.make_context(line, words, parent=context)
+
+
+README_LINES = re.findall(rf"^\$ {PROGRAM} (.+)$", README.read_text(), re.MULTILINE)
+
+
+def test_the_readme_has_command_lines() -> None:
+    assert len(README_LINES) >= 6
+
+
+@pytest.mark.parametrize("line", README_LINES)
+def test_a_command_line_of_the_readme_can_be_parsed(line: str) -> None:
+    parse(line)
 
 
 @pytest.mark.parametrize("path", sorted(EVERY), ids=" ".join)
