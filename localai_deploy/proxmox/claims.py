@@ -12,11 +12,10 @@ from localai_deploy.proxmox.client import TRANSIENT, PveClient
 from localai_deploy.proxmox.jobs import Jobs
 from localai_deploy.proxmox.survey import pool_exists
 from localai_deploy.proxmox.tasks import TaskWaiter
-from localai_deploy.proxmox.vms import Member, VmStore
+from localai_deploy.proxmox.vms import UNKNOWN_END, Member, VmStore
 
 CREATE_TIMEOUT_S = 1800
 _KINDS = ("qmcreate", "qmclone")
-_UNKNOWN_END = frozenset({*TRANSIENT, "pve-task-lost", "pve-task-cut-off"})
 _PASSES = 2
 """A drive that is set may put itself into the boot order, which is then set once more."""
 _LOOKS = 5
@@ -58,7 +57,7 @@ class Claims:
             call = create(vmid)
             if self._begin(vmid, uuid, call):
                 self._await_others(vmid, order, call)
-                self._give_way(vmid, name, order)
+                self._give_way(vmid, name)
                 self.finish(vmid, name, call)
                 return vmid
             self._look_at_rival(vmid, name, call)
@@ -108,7 +107,7 @@ class Claims:
         except LocalaiError as error:
             if error.error_id == "pve-vmid-taken":
                 return False
-            if error.error_id not in _UNKNOWN_END or not self._is_begun(vmid, uuid):
+            if error.error_id not in UNKNOWN_END or not self._is_begun(vmid, uuid):
                 raise
         return True
 
@@ -151,16 +150,14 @@ class Claims:
         if others:
             self.await_running(others)
 
-    def _give_way(self, vmid: int, name: str, candidates: Sequence[int]) -> None:
-        """Two runs may get different ids when somebody deletes a VM between them.
+    def _give_way(self, vmid: int, name: str) -> None:
+        """Two runs may get different ids when somebody deletes a VM between them, or when they ask for such.
 
-        One that is whole has won; of two that are begun, the one whose id comes first.
+        One that is whole has won; of two that are begun, the lower id.
         """
-        order = {one: position for position, one in enumerate(candidates)}
         for rival in self._vms.members():
-            if rival.block.name != name or rival.vmid == vmid:
-                continue
-            if not rival.block.begun or order.get(rival.vmid, -1) < order[vmid]:
+            is_other = rival.block.name == name and rival.vmid != vmid
+            if is_other and (not rival.block.begun or rival.vmid < vmid):
                 self._vms.delete(vmid)
                 raise held_by_another_run(rival.vmid, name)
 

@@ -13,6 +13,7 @@ from localai_deploy.errors import LocalaiError
 from localai_deploy.proxmox.client import PveClient
 
 _AT_ONCE = 8
+_MAKING = frozenset({"create", "clone"})
 _Question = Callable[[], Any]
 
 
@@ -42,6 +43,7 @@ def survey_node(client: PveClient) -> NodeFacts:
         images={str(one["volid"]): int(one.get("size", 0)) for one in images},
         seeds=tuple(sorted(str(one["volid"]) for one in isos if is_seed_volume(str(one["volid"])))),
         names=_names(machines),
+        half_made=tuple(sorted(int(one["vmid"]) for one in machines if one.get("lock") in _MAKING)),
         pool_exists=bool(pool),
         **_status(status or {}),
     )

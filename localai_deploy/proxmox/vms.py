@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,10 @@ START_TIMEOUT_S = 600
 RESIZE_TIMEOUT_S = 600
 SHUTDOWN_TIMEOUT_S = 120
 _ABSENT = frozenset({"pve-vm-missing", "pve-forbidden"})
-_UNKNOWN_END = frozenset({*TRANSIENT, "pve-task-lost", "pve-task-cut-off"})
-"""Failures after which a call may have done its work all the same."""
+UNKNOWN_END = frozenset({*TRANSIENT, "pve-task-lost", "pve-task-cut-off"})
+"""Failures after which a call may have done its work all the same, or be at it still."""
+_LOOKS = 5
+_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class VmStore:
         try:
             self._client.put(f"{self.path(vmid)}/config", **values, digest=digest)
         except LocalaiError as error:
-            if error.error_id not in _UNKNOWN_END or not self._holds(vmid, values):
+            if error.error_id not in UNKNOWN_END or not self._holds(vmid, values):
                 raise
 
     def _holds(self, vmid: int, values: Mapping[str, Any]) -> bool:
@@ -165,9 +167,8 @@ class VmStore:
                 vmid,
                 RESIZE_TIMEOUT_S,
             )
-        except LocalaiError:
-            if self._disk_gib(vmid, disk) < size_gib:
-                raise
+        except LocalaiError as error:
+            self._expect(lambda: self._disk_gib(vmid, disk) >= size_gib, error)
         if self._disk_gib(vmid, disk) < size_gib:
             raise LocalaiError(
                 "pve-readback-failed", f"disk {disk} of VM {vmid} did not grow to {size_gib} GiB"
@@ -213,9 +214,16 @@ class VmStore:
         path = f"{self.path(vmid)}/status/{action}"
         try:
             self._jobs.run(lambda: self._client.post(path, **parameters), f"qm{action}", vmid, timeout_s)
-        except LocalaiError:
-            if self.status(vmid) != wanted:
-                raise
+        except LocalaiError as error:
+            self._expect(lambda: self.status(vmid) == wanted, error)
+
+    def _expect(self, is_so: Callable[[], bool], error: LocalaiError) -> None:
+        """Raise ``error`` unless its call has done its work; where nobody knows, it gets some time."""
+        for _ in range(_LOOKS if error.error_id in UNKNOWN_END else 1):
+            if is_so():
+                return
+            self._jobs.sleep(_PAUSE_S)
+        raise error
 
     def detach(self, vmid: int, device: str) -> bool:
         """Take a drive off the VM. Returns whether the guest let it go already."""
@@ -246,9 +254,8 @@ class VmStore:
         path = self.path(vmid)
         try:
             self._jobs.run(lambda: self._client.delete(path, purge=1), "qmdestroy", vmid, START_TIMEOUT_S)
-        except LocalaiError:
-            if self.is_there(vmid):
-                raise
+        except LocalaiError as error:
+            self._expect(lambda: not self.is_there(vmid), error)
         self._node_of.pop(vmid, None)
 
     def is_there(self, vmid: int) -> bool:

@@ -44,12 +44,12 @@ NAME = "ai1"
 ADDRESS = "192.0.2.10"
 HOST_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIBqn7p1f3Jt5o0m1Vt0kQk3Yk0r0sKQyYtqHhE4y7m2V"
 IMAGE_BYTES = bytes(1 << 20)
-CALL_TIMEOUT_S = 1.0
+CALL_TIMEOUT_S = 20.0
 
 
 def quickly(seconds: float) -> None:
     """Stands in for sleep."""
-    time.sleep(min(seconds / 100, 0.01))
+    time.sleep(min(seconds / 20, 0.05))
 
 
 class Web:
@@ -185,9 +185,10 @@ class Machine:
     given: dict[str, Any] = field(default_factory=dict)
     patience_s: int = 1
     name: str = NAME
+    call_timeout_s: float = CALL_TIMEOUT_S
 
     def open_node(self, connection: NodeConnection, on_line: Any = lambda _: None) -> PveNode:
-        return open_node(connection, on_line, timeout_s=CALL_TIMEOUT_S, sleep=quickly)
+        return open_node(connection, on_line, timeout_s=self.call_timeout_s, sleep=quickly)
 
     def wish(self) -> VmWish:
         spec = VmSpec(self.name, "pve1", cores=2, memory_mib=1024, disk_gib=4, image=self.place.web.image)

@@ -86,6 +86,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The VM's config has no scsi0.",
         fix="On the node: qm config VMID; give a template its system on scsi0.",
     ),
+    "vm-create-cut-off": Explanation(
+        title="A VM holds only the lock of its create",
+        cause="The node lost power while it made the VM. Nothing in it tells whose it was.",
+        detection="GET /cluster/resources: lock create or clone, and no such task is at work.",
+        fix="If no run is making it now, on the node: qm unlock VMID; qm destroy VMID.",
+    ),
     "vm-missing": Explanation(
         title="No VM of ours has that name",
         cause="It was deleted, or it is not ours any more: pool, tag and block must all fit.",

@@ -39,6 +39,7 @@ class NodeFacts:
     :param images: volume id → size in bytes of content ``import``, on all storages.
     :param seeds: volume ids of content ``iso`` that are ours by their name.
     :param names: VM name → ids, of all VMs that the token may see.
+    :param half_made: ids of VMs that hold only the lock of their create or clone.
     :param pool_exists: pool ``localai`` is there.
     """
 
@@ -54,6 +55,7 @@ class NodeFacts:
     images: Mapping[str, int] = field(default_factory=dict)
     seeds: tuple[str, ...] = ()
     names: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    half_made: tuple[int, ...] = ()
     pool_exists: bool = True
 
     def storage(self, name: str) -> StorageFacts | None:

@@ -8,7 +8,7 @@ from localai_deploy.domain.plan import Finding, Severity
 from localai_deploy.domain.pve.facts import NodeFacts
 from localai_deploy.domain.pve.ownership import POOL
 from localai_deploy.domain.pve.permissions import POOL_PATH, Need, missing_needs
-from localai_deploy.domain.pve.vm import VmSpec
+from localai_deploy.domain.pve.vm import VmSpec, candidate_ids
 from localai_deploy.domain.units import format_bytes
 
 MIB = 1 << 20
@@ -86,6 +86,17 @@ def _pool(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
         )
 
 
+def _remains(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
+    for vmid in sorted(set(candidate_ids(spec)).intersection(node.half_made)):
+        yield Finding(
+            "vm-create-cut-off",
+            Severity.WARNING,
+            f"VM {vmid} on node {node.node} holds only the lock of a create",
+            "a power failure cuts a create off like that; the VM is nobody's, and another id is taken",
+            f"if no run is making it now, on the node: qm unlock {vmid}; qm destroy {vmid}",
+        )
+
+
 def _emulation(spec: VmSpec, node: NodeFacts) -> Iterator[Finding]:
     if not node.has_kvm:
         yield Finding(
@@ -103,5 +114,6 @@ _CHECKS: tuple[Callable[[VmSpec, NodeFacts], Iterator[Finding]], ...] = (
     _bridge,
     _name,
     _pool,
+    _remains,
     _emulation,
 )
