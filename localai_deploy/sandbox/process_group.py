@@ -18,20 +18,20 @@ _UNIFIED = Path("/sys/fs/cgroup")
 @contextmanager
 def own_group(name: str) -> Iterator[None]:
     """Be in the cgroup ``name`` with all children; where there are no such groups, nothing happens."""
-    before = _present_groups()
+    before = present_groups()
     for mount in before:
         (mount / name).mkdir(exist_ok=True)
-        _join(mount / name)
+        join_group(mount / name)
     try:
         yield
     finally:
         for mount, group in before.items():
-            _join(group)
+            join_group(group)
             with contextlib.suppress(OSError):
                 (mount / name).rmdir()
 
 
-def _present_groups() -> dict[Path, Path]:
+def present_groups() -> dict[Path, Path]:
     """Hierarchy → the group that this process is in."""
     found = {}
     for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
@@ -49,5 +49,6 @@ def _mount_of(kind: str) -> Path | None:
     return next((place for place in places if (place / "cgroup.procs").exists()), None)
 
 
-def _join(group: Path) -> None:
+def join_group(group: Path) -> None:
+    """Be in a group with this process; its children stay where they are."""
     (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")

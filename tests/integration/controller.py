@@ -100,7 +100,7 @@ class Controller:
     def close(self) -> None:
         """End what is left and remove the runtime directory."""
         for pid in self.processes():
-            _kill(pid)
+            end_process(pid)
         shutil.rmtree(self.runtime, ignore_errors=True)
 
 
@@ -185,7 +185,8 @@ def _bytes(path: Path) -> bytes:
         return b""
 
 
-def _kill(pid: int) -> None:
+def end_process(pid: int) -> None:
+    """Kill a process; fine when it is gone."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

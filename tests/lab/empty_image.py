@@ -10,29 +10,31 @@ from typing import TYPE_CHECKING
 from tests.lab.mirror_daemon import ensure_mirror
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.lab.layout import Lab
 
-_NAME = "empty-2g.qcow2"
 _SIZE_BYTES = 2 << 30
 _CLUSTER_BITS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class EmptyImage:
-    """Where the lab's mirror serves it; ``sha512`` in hex."""
+    """Its file, and where the lab's mirror serves it; ``sha512`` in hex."""
 
+    path: Path
     url: str
     sha512: str
 
 
-def ensure_empty_image(lab: Lab) -> EmptyImage:
-    """An empty disk of 2 GiB, served by the lab's mirror."""
+def ensure_empty_image(lab: Lab, name: str = "empty-2g.qcow2") -> EmptyImage:
+    """An empty disk of 2 GiB, served by the lab's mirror under that name."""
     content = empty_qcow2(_SIZE_BYTES)
-    path = lab.files / "images" / _NAME
+    path = lab.files / "images" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    url = f"{ensure_mirror(lab)}/files/images/{_NAME}"
-    return EmptyImage(url, hashlib.sha512(content).hexdigest())
+    url = f"{ensure_mirror(lab)}/files/images/{name}"
+    return EmptyImage(path, url, hashlib.sha512(content).hexdigest())
 
 
 def empty_qcow2(size_bytes: int) -> bytes:
