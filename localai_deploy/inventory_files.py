@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,7 @@ class InventoryFiles:
 
     directory: Path
     _wanted: dict[str, str] = field(default_factory=dict)
+    _seen: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_new(self) -> bool:
@@ -60,8 +63,10 @@ class InventoryFiles:
         return not self.directory.is_dir() or not any(self.directory.iterdir())
 
     def text(self, path: str) -> str:
-        """A file as it is wanted by now, else as it is; empty when it is not there."""
-        return self._wanted[path] if path in self._wanted else self._on_disk(path)
+        """A file as it is wanted by now, else as it was when first read; empty when it is not there."""
+        if path not in self._seen:
+            self._seen[path] = self._on_disk(path)
+        return self._wanted.get(path, self._seen[path])
 
     def _on_disk(self, path: str) -> str:
         try:
@@ -130,6 +135,7 @@ class InventoryFiles:
 
     def put_groups(self, name: str, node: NodeConnection | None) -> None:
         """Begin a new inventory, with its node unless that is ``None``."""
+        self._seen[HOSTS] = ""
         self._wanted[HOSTS] = hosts_text(name, node)
 
     def put_vm(
@@ -168,20 +174,49 @@ class InventoryFiles:
 
     def changes(self) -> list[FileChange]:
         """What :meth:`write` would do, file by file."""
-        pairs = [FileChange(path, self._on_disk(path), text) for path, text in self._wanted.items()]
+        pairs = [FileChange(path, self._seen[path], text) for path, text in self._wanted.items()]
         return [one for one in pairs if one.before != one.after]
 
     def write(self) -> None:
-        """Each file appears whole or not at all; what is equal is not touched."""
-        for change in self.changes():
-            path = self.directory / change.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-            descriptor, temporary = tempfile.mkstemp(prefix=".localai-deploy-", dir=path.parent)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as new:
-                os.fchmod(descriptor, mode)
-                new.write(change.after)
-            Path(temporary).replace(path)
+        """Each file appears whole or not at all; what is equal is not touched.
+
+        :raises LocalaiError: ``inventory-changed`` when somebody else wrote one since it was read.
+        """
+        changes = self.changes()
+        if not changes:
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with _alone(self.directory):
+            for change in changes:
+                if self._on_disk(change.path) != change.before:
+                    raise LocalaiError(
+                        "inventory-changed",
+                        f"{self.directory / change.path} was changed by somebody else in the meantime",
+                        hint="nothing was written there: run the same command again",
+                    )
+            for change in changes:
+                _replace(self.directory / change.path, change.after)
+        self._seen |= {change.path: change.after for change in changes}
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+    descriptor, temporary = tempfile.mkstemp(prefix=".localai-deploy-", dir=path.parent)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as new:
+        os.fchmod(descriptor, mode)
+        new.write(text)
+    Path(temporary).replace(path)
 
 
 def _entry(name: str) -> str:

@@ -98,10 +98,13 @@ def _enter(
     from localai_deploy.workflow.entries import write_entries
 
     done = [one.host for one in ready if result.outcomes[one.host.name].error is None]
-    changes, errors = write_entries(entries, done)
-    for line in file_lines(entries.files.directory, changes):
+    written = write_entries(entries, done)
+    for line in file_lines(entries.directory, written.changes):
         note(line)
-    for name, error in errors.items():
+    for node in written.missing_nodes:
+        text = f"! {entries.directory} has no node {node}: PROXMOX_HOST and its companions have to tell of it"
+        note(click.style(text, fg="yellow"))
+    for name, error in written.errors.items():
         result.outcomes[name].error = error
-    written = {one.name: entries.files.directory for one in done if one.name not in errors}
-    return replace(result, written=written)
+    places = {one.name: entries.directory for one in done if one.name not in written.errors}
+    return replace(result, written=places)

@@ -157,6 +157,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The file has not the head that we write, or has the host's name.",
         fix="Move it as the message says; its values stay in force.",
     ),
+    "inventory-changed": Explanation(
+        title="Somebody else wrote into the inventory at the same time",
+        cause="Two runs at once, or an editor.",
+        detection="A file of ours is not as it was when this run read it; none was written.",
+        fix="Run the same command again.",
+    ),
     "inventory-not-a-directory": Explanation(
         title="The inventory is no directory",
         cause="Addresses and host keys of VMs are kept in files of their own, beside the inventory's others.",

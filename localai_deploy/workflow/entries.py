@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,27 @@ class Entries:
 
     :param in_inference: its VMs stand below group ``inference``.
     :param settings: of each VM, what is kept of them.
-    :param node: name and connection of the node that a new inventory gets.
+    :param nodes: names and connections of nodes that the inventory does not have, but for the sandbox, which
+        says by itself where it is.
     """
 
-    files: InventoryFiles
+    directory: Path
     in_inference: bool
     settings: Mapping[str, Mapping[str, Any]]
-    node: tuple[str, NodeConnection] | None = None
+    nodes: Mapping[str, NodeConnection]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of entries.
+
+    :param errors: why hosts are no entries.
+    :param missing_nodes: nodes that the environment has to tell of, because the inventory does not.
+    """
+
+    changes: Sequence[FileChange] = ()
+    errors: Mapping[str, LocalaiError] = field(default_factory=dict)
+    missing_nodes: Sequence[str] = ()
 
 
 def prepare_entries(
@@ -44,74 +58,71 @@ def prepare_entries(
     """
     files = InventoryFiles(directory)
     known = frozenset() if files.is_new else known_names(directory, vault_password_file)
+    nodes = {}
     for host in hosts:
         if host.vm is None:
-            raise InputError(
-                "usage", f"--write-inventory is for VMs: {host.name} is none", hint="add --node N"
-            )
-        files.require_free(host.name, _node_name(host), known)
-    return Entries(
-        files,
-        files.is_new or INFERENCE_GROUP in known,
-        {host.name: kept_settings(host.name, host.settings) for host in hosts},
-        _new_node(hosts) if files.is_new else None,
-    )
+            what = f"--write-inventory is for VMs: {host.name} is none"
+            raise InputError("usage", what, hint="name its node with --node, or leave it away")
+        node = str(host.settings["localai_node"].value)
+        files.require_free(host.name, node, known)
+        if node not in {*known, SANDBOX}:
+            nodes[node] = host.vm.node
+    settings = {host.name: kept_settings(host.name, host.settings) for host in hosts}
+    return Entries(directory, files.is_new or INFERENCE_GROUP in known, settings, nodes)
 
 
-def _node_name(host: InventoryHost) -> str:
-    return str(host.settings["localai_node"].value)
-
-
-def _new_node(hosts: Sequence[InventoryHost]) -> tuple[str, NodeConnection] | None:
-    """The first node, unless it is the sandbox, which says by itself where it is."""
-    found = ((_node_name(host), host.vm.node) for host in hosts if host.vm)
-    return next((one for one in found if one[0] != SANDBOX), None)
-
-
-def write_entries(
-    entries: Entries, hosts: Sequence[InventoryHost]
-) -> tuple[list[FileChange], dict[str, LocalaiError]]:
-    """Write VMs that are up into the inventory; returns what changed, and why hosts are no entries."""
+def write_entries(entries: Entries, hosts: Sequence[InventoryHost]) -> Written:
+    """Write VMs that are up into the inventory."""
     errors: dict[str, LocalaiError] = {}
+    files = InventoryFiles(entries.directory)
+    begins = files.is_new
     for answer in ask_guests(hosts):
-        name = answer.host.name
         try:
-            _put(entries, name, answer)
+            _put(files, entries, answer)
         except LocalaiError as error:
-            error.exit_code = ExitCode.PARTIAL
-            errors[name] = error
+            errors[answer.host.name] = _partial(error)
     if len(errors) == len(hosts):
-        return [], errors
-    if entries.files.is_new:
-        entries.files.put_groups(*(entries.node or ("", None)))
-    changes = entries.files.changes()
+        return Written(errors=errors)
+    if begins:
+        files.put_groups(*next(iter(entries.nodes.items()), ("", None)))
+    changes = files.changes()
     try:
-        entries.files.write()
-    except OSError as error:
-        return [], {host.name: errors.get(host.name) or _unwritable(entries.files, error) for host in hosts}
-    return changes, errors
+        files.write()
+    except (OSError, LocalaiError) as error:
+        unwritten = _unwritten(entries.directory, error)
+        return Written(errors={host.name: errors.get(host.name, unwritten) for host in hosts})
+    return Written(changes, errors, list(entries.nodes)[1 if begins else 0 :])
 
 
-def _unwritable(files: InventoryFiles, error: OSError) -> LocalaiError:
+def _partial(error: LocalaiError) -> LocalaiError:
+    """The VM is up: the same command goes on from there."""
+    error.exit_code = ExitCode.PARTIAL
+    return error
+
+
+def _unwritten(directory: Path, error: OSError | LocalaiError) -> LocalaiError:
+    if isinstance(error, LocalaiError):
+        return _partial(error)
     return LocalaiError(
         "local-file",
-        f"the inventory {files.directory} cannot be written",
+        f"the inventory {directory} cannot be written",
         why=str(error),
         hint="the VM is up: run again, or leave --write-inventory away",
         exit_code=ExitCode.PARTIAL,
     )
 
 
-def _put(entries: Entries, name: str, answer: Answer[Guest]) -> None:
+def _put(files: InventoryFiles, entries: Entries, answer: Answer[Guest]) -> None:
+    name = answer.host.name
     if answer.error:
         raise answer.error
     if answer.value is None or answer.value.access is None:
         raise LocalaiError(
             "guest-agent-missing",
-            f"{name} is no entry of {entries.files.directory} yet: its guest agent did not answer",
+            f"{name} is no entry of {entries.directory} yet: its guest agent did not answer",
             hint="run the same command again",
         )
-    entries.files.put_vm(name, entries.settings[name], answer.value.access, in_inference=entries.in_inference)
+    files.put_vm(name, entries.settings[name], answer.value.access, in_inference=entries.in_inference)
 
 
 class EntryState(StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -351,3 +352,44 @@ def test_a_vm_that_somebody_wrote_down_gets_a_connection(mine: Path) -> None:
     assert {path: text for path, text in tree(mine).items() if path in before} == before
     assert ssh_options(words_of(mine))["hostkeyalias"] == ALIAS
     assert shlex.join(words_of(mine)).startswith("-o HostKeyAlias=")
+
+
+def test_two_runs_at_once_lose_nothing(tmp_path: Path) -> None:
+    directory = tmp_path / "home"
+    files = begin(directory)
+    other = InventoryFiles(directory)
+    other.put_vm("other", SETTINGS, replace(ACCESS, alias="localai-other"), in_inference=True)
+    files.put_vm("third", SETTINGS, replace(ACCESS, alias="localai-third"), in_inference=True)
+    other.write()
+    before = tree(directory)
+    with pytest.raises(LocalaiError) as caught:
+        files.write()
+    assert caught.value.error_id == "inventory-changed"
+    assert tree(directory) == before
+    again = InventoryFiles(directory)
+    again.put_vm("third", SETTINGS, replace(ACCESS, alias="localai-third"), in_inference=True)
+    again.write()
+    assert InventoryFiles(directory).own_vms == ["llm", "other", "third"]
+    assert len((directory / "known_hosts.txt").read_text().splitlines()) == 3
+
+
+def test_two_new_inventories_at_once(tmp_path: Path) -> None:
+    first, second = InventoryFiles(tmp_path / "home"), InventoryFiles(tmp_path / "home")
+    for files in (first, second):
+        files.put_groups("", None)
+    first.write()
+    with pytest.raises(LocalaiError) as caught:
+        second.write()
+    assert caught.value.error_id == "inventory-changed"
+
+
+def test_modes_are_those_of_the_user(tmp_path: Path) -> None:
+    directory = tmp_path / "home"
+    begin(directory)
+    known = directory / "known_hosts.txt"
+    assert known.stat().st_mode & 0o777 == (directory / "hosts.yml").stat().st_mode & 0o777
+    known.chmod(0o600)
+    files = InventoryFiles(directory)
+    files.put_access("llm", replace(ACCESS, host_key=f"{KEY}x"))
+    files.write()
+    assert known.stat().st_mode & 0o777 == 0o600

@@ -139,6 +139,50 @@ def test_a_document_of_another_shape_is_noticed() -> None:
     assert problems(document) == ["$: Additional properties are not allowed ('more' was unexpected)"]
 
 
+LEFT = ["VM 1001 keeps scsi1 until it is next shut down"]
+ERROR = {"id": "guest-stopped", "what": "VM 1001 stopped", "why": "", "hint": "", "exit_code": 5}
+DEPLOYED = {
+    "host": "llm",
+    "changed_tasks": 0,
+    "left_over": LEFT,
+    "endpoint": "http://127.0.0.1:8080/v1",
+    "key_file": "/etc/localai-deploy/api-key",
+    "tunnel": "ssh -N -L 8080:127.0.0.1:8080 admin@192.0.2.7",
+    "model": {"file_name": "a.gguf", "sha256": ""},
+    "inventory": "/home/me/inventory",
+    "verification": {
+        "host": "llm",
+        "passed": True,
+        "counts": {"pass": 1, "fail": 0, "skip": 0},
+        "checks": [],
+    },
+    "completion": {},
+}
+BEGUN = {"host": "llm", "changed_tasks": 0, "left_over": LEFT, "error": ERROR}
+VM = {"node": "pve1", "vmid": 1001, "status": "running", "address": "192.0.2.7", "disk_bytes": 1, "seed": ""}
+OF_VMS = [
+    ("up", {"exit_code": 0, "hosts": [DEPLOYED]}),
+    (
+        "up",
+        {"exit_code": 5, "hosts": [{"host": "llm", "changed_tasks": 0, "left_over": LEFT, "error": ERROR}]},
+    ),
+    ("down", {"hosts": [{"host": "llm", "removed": True, "left_over": LEFT, "kept": ["image x stays"]}]}),
+    ("status", {"hosts": [{"host": "llm", "state": "stopped", "vm": VM}]}),
+    ("status", {"hosts": [{"host": "llm", "state": "absent", "vm": None}]}),
+]
+
+
+@pytest.mark.parametrize(("name", "document"), OF_VMS)
+def test_what_only_vms_have(name: str, document: dict[str, Any]) -> None:
+    """Literal documents; what commands print of VMs is held against the schemas in test_node_hosts.py."""
+    whole = {"schema": f"localai-deploy/{name}/v1", **document}
+    assert problems(whole) == []
+    (host,) = document["hosts"]
+    for key in host:
+        if isinstance(host[key], list):
+            assert problems({**whole, "hosts": [{**host, key: []}]}) != [], "an empty list is left away"
+
+
 def test_config_of_an_inventory(inventory: Path, run: Callable[..., Ended]) -> None:
     for words in (("show",), ("check",)):
         assert problems(run("config", *words, "-i", str(inventory), "-o", "json").data) == []

@@ -11,7 +11,10 @@ import pytest
 
 from tests.unit.cli.conftest import BIN, Ended
 
-HEAVY = {"ansible", "ansible_runner", "rich", "jinja2", "yaml", "huggingface_hub", "rattler", "pytest"}
+HEAVY = {
+    *("ansible", "ansible_runner", "rich", "jinja2", "yaml", "huggingface_hub", "rattler", "pytest"),
+    *("proxmoxer", "requests", "urllib3", "pycdlib", "cryptography"),
+}
 LIST_MODULES = """
 import json, sys
 from localai_deploy.cli.main import run
@@ -48,6 +51,13 @@ def test_nothing_heavy_is_imported(words: tuple[str, ...]) -> None:
     found = modules_after(*words)
     assert "click" in found
     assert found & HEAVY == set()
+
+
+def test_the_commands_alone_need_neither_inventory_nor_node() -> None:
+    program = "import localai_deploy.cli.main, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    parts = {name.split(".")[1] for name in done.stdout.split() if name.startswith("localai_deploy.")}
+    assert parts == {"cli", "errors"}
 
 
 def test_the_scan_would_see_a_heavy_import() -> None:

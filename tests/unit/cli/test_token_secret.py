@@ -116,7 +116,7 @@ def test_a_node_that_is_another_one_or_away(
 
 
 @pytest.mark.parametrize("fault", ["401", "403", "500", "503", "595", "reset-before"])
-@pytest.mark.parametrize("words", (COMMANDS[5], COMMANDS[8]), ids=" ".join)
+@pytest.mark.parametrize("words", [COMMANDS[5], COMMANDS[8]], ids=" ".join)
 def test_a_node_that_fails(
     words: tuple[str, ...],
     fault: str,
