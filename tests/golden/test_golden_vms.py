@@ -48,6 +48,7 @@ def node_facts(data: dict[str, Any]) -> NodeFacts:
         names=names,
         bridges=None if bridges is None else tuple(bridges),
         seeds=tuple(data.pop("seeds", ())),
+        half_made=tuple(data.pop("half_made", ())),
         **data,
     )
 

@@ -190,6 +190,25 @@ def test_down_takes_the_vm_with_its_disks_and_names_the_image(place: Place) -> N
     assert place.changes() == []
 
 
+def test_an_image_with_another_checksum_is_refused(place: Place) -> None:
+    url = place.web.image.partition("#")[0]
+    ended = place.machine(image=f"{url}#sha256={'0' * 64}").up()
+    assert (ended.code, ended.error_id) == (5, "pve-image-checksum")
+    assert (place.state()["volumes"], place.state()["vms"]) == ({}, {})
+    assert place.changes() == ["POST /nodes/pve1/storage/local/download-url"]
+
+
+def test_another_file_has_the_name_of_the_image(place: Place) -> None:
+    """It is not ours to replace it."""
+    volid = "local:import/debian-30e14955ebf1.raw"
+    there = Volume(volid, "import", "raw", 7, 0, used=7, digests={"sha256": "1" * 64})
+    place.site.cluster.volumes[volid] = there
+    ended = place.machine().up()
+    assert (ended.code, ended.error_id) == (5, "pve-image-other")
+    assert place.site.cluster.volumes == {volid: there}
+    assert place.state()["vms"] == {}
+
+
 @both
 def test_the_rights_of_the_run_role_are_enough(place: Place) -> None:
     machine = restricted(place, deletes_seeds=True)
