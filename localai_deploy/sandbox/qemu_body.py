@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,8 @@ class QemuBody:
         """Press the power button; False when it still runs after the time."""
         process = self.process
         if process is not None and process.is_alive():
-            process.qmp.execute("system_powerdown")
+            with suppress(QmpError, QmpLost):
+                process.qmp.execute("system_powerdown")
             if not process.wait(timeout_s):
                 return False
         self.stop()

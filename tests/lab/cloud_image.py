@@ -48,7 +48,6 @@ _FILES = {
     "etc/fstab": "LABEL=root / ext4 defaults,noatime 0 0\n",
     "etc/hostname": "debian\n",
     "etc/machine-id": "",
-    "etc/cloud/cloud.cfg.d/90_lab.cfg": "datasource_list: [NoCloud, None]\n",
     "etc/ssh/sshd_config.d/lab.conf": "UseDNS no\nPerSourcePenalties no\n",
     "etc/apt/apt.conf.d/90lab": 'Acquire::Languages "none";\nAPT::Install-Recommends "false";\n',
     "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nStorage=volatile\n",
