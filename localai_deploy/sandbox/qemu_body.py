@@ -167,12 +167,15 @@ class QemuBody:
         return True
 
     def _remove_backend(self, device: str) -> None:
-        qmp = self.running().qmp
-        if device.startswith("net"):
-            qmp.execute("netdev_del", {"id": device})
+        """Take away what was behind a device; fine when there is nothing."""
+        qmp, is_card = self.running().qmp, device.startswith("net")
+        with suppress(QmpError):
+            if is_card:
+                qmp.execute("netdev_del", {"id": device})
+            else:
+                qmp.execute("blockdev-del", {"node-name": device})
+        if is_card:
             self.bodies.network.remove_port(self.vmid, int(device[3:]))
-        else:
-            qmp.execute("blockdev-del", {"node-name": device})
 
     def resize(self, device: str, size: int) -> bool:
         """Grow a disk with its file; the guest is told."""
