@@ -15,7 +15,12 @@ MODEL = ("--model", "hf:ORG/REPO/small-q4.gguf")
 TYPOS = {
     ("upp", "box"): "No such command 'upp'. Did you mean up?",
     ("model", "lst", "box"): "No such command 'lst'. Did you mean 'list'?",
-    ("up", "box", "--modle", "x"): "No such option '--modle'. (Did you mean one of: '--model', '--name', '--node'?)",
+    (
+        "up",
+        "box",
+        "--modle",
+        "x",
+    ): "No such option '--modle'. (Did you mean one of: '--model', '--name', '--node'?)",
     ("up", "box", "--port", "abc"): "Invalid value for '--port': 'abc' is not a valid integer.",
     ("completion",): "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish",
     ("down",): "Missing argument 'HOST...'.",
