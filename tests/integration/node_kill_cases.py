@@ -141,20 +141,20 @@ class Lane:
         return self.user.words(command, NAME)
 
     def _prepare(self, point: KillPoint) -> None:
-        """A bare node before ``up``, one with the VM before the others."""
+        """A bare node before ``up``, one with the VM before the others; for ``down`` it need not be whole."""
         if point.command == "up":
             self.node.reset()
-        elif not self._is_deployed:
-            self._bring_up(whole=point.command == "change")
-        self.user.forget()
-
-    def _bring_up(self, *, whole: bool) -> None:
-        """Have the VM; what is in it matters only where it stays."""
-        self.node.reset()
-        if whole:
+        elif point.command == "change" and not self._is_deployed:
+            self.node.reset()
             up = self._run("up")
             assert up.code == 0, up.stderr
-            return
+        elif point.command == "down" and not self.node.state()["vms"]:
+            self._boot()
+        self.user.forget()
+
+    def _boot(self) -> None:
+        """Have the VM, with nothing installed."""
+        self.user.forget()
         process = self.user.start(*self._words("up"))
         try:
             wait_for(lambda: any(one["step"] == StepKind.PREPARE for one in self.user.entries(NAME)), "a VM")
