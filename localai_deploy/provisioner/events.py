@@ -108,10 +108,13 @@ def _message(result: Mapping[str, Any]) -> str:
 
 
 def _json(text: object) -> dict[str, Any]:
-    if not isinstance(text, str) or not text.lstrip().startswith("{"):
+    """The JSON object that a program printed, alone or after what sudo had to say."""
+    if not isinstance(text, str):
         return {}
-    try:
-        report = json.loads(text)
-    except ValueError:
-        return {}
-    return report if isinstance(report, dict) else {}
+    for candidate in (text, text.strip().rpartition("\n")[2]):
+        try:
+            report = json.loads(candidate)
+        except ValueError:
+            continue
+        return report if isinstance(report, dict) else {}
+    return {}

@@ -53,3 +53,12 @@ def test_stats_name_failed_hosts() -> None:
     assert parse_event(event("playbook_on_stats", failures={"a": 1}, dark={"b": 1}, ok={"c": 2})) == RunEnded(
         frozenset({"a", "b"})
     )
+
+
+def test_what_sudo_says_first_does_not_hide_a_program_s_own_error() -> None:
+    printed = 'sudo: unable to resolve host box\n{"error_id": "no-space", "what": "full"}'
+    event = parse_event(
+        {"event": "runner_on_failed", "event_data": {"host": "box", "res": {"stdout": printed}}}
+    )
+    assert isinstance(event, TaskFailed)
+    assert event.problem["error_id"] == "no-space"
