@@ -1,6 +1,6 @@
 """A cloud image for tests without internet: Debian with cloud-init, without a guest agent, for OVMF.
 
-Small and quick to boot under emulation: the cloud kernel, an initramfs with four drivers, systemd-boot on
+Small and quick to boot under emulation: the cloud kernel, an initramfs with five drivers, systemd-boot on
 the EFI partition, no timers. It has what stock cloud images have for a first boot: a NoCloud seed on a SCSI
 disc sets it up, and the root file system grows. It knows the mirror of the lab that built it: by its apt
 sources, by its names, and by the authority that signs its certificates.
@@ -38,7 +38,7 @@ _PACKAGES = (
 _CMDLINE = "root=LABEL=root ro console=ttyS0 quiet mitigations=off audit=0 fsck.mode=skip"
 _EARLY_FILES = {
     "etc/initramfs-tools/conf.d/lab": "MODULES=list\nCOMPRESS=gzip\nRESUME=none\nFSTYPE=ext4\n",
-    "usr/share/initramfs-tools/modules.d/lab": "virtio_pci\nvirtio_scsi\nsd_mod\next4\n",
+    "usr/share/initramfs-tools/modules.d/lab": "virtio_pci\nvirtio_scsi\nsd_mod\nsr_mod\next4\n",
     "etc/kernel-img.conf": "do_symlinks=yes\n",
     "etc/dpkg/dpkg.cfg.d/lab": "".join(
         f"path-exclude=/usr/share/{name}/*\n" for name in ("doc", "info", "locale", "man")
