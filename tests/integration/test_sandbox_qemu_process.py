@@ -164,7 +164,7 @@ def test_a_start_that_fails_says_why_in_the_task_s_log(body: QemuBody, plan: Gue
     broken = GuestPlan(100, "vm", plan.config, plan.disks | {"scsi0": "/nowhere.qcow2"}, say=said.append)
     with pytest.raises(BodyError, match="QEMU exited with code 1"):
         body.start(broken)
-    assert "/nowhere.qcow2" in said[0]
+    assert "/nowhere.qcow2" in said[-1]
     assert body.state() == "stopped"
 
 
