@@ -73,7 +73,7 @@ class QemuBody:
         with as_body_error(plan):
             self.stop()
             self.make_folder()
-            plan.say("booting under KVM" if self.bodies.kvm else "booting with an emulated CPU: takes minutes")
+            plan.say("booting under KVM" if self.bodies.kvm else "booting with an emulated CPU, in minutes")
             self.launch(plan)
 
     def make_folder(self) -> None:
