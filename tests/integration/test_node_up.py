@@ -195,7 +195,7 @@ def test_a_stranger_finds_a_guest_that_has_moved(
     place: NodePlace, deployed: Deployed, a: NodeVm, stranger: VmUser
 ) -> None:
     place.move_lease(a.mac, MOVED[0])
-    a.begin("networkctl", "renew", "eth0")
+    a.begin("networkctl", "reconfigure", "eth0")
     wait_for(lambda: a.address() == MOVED[0], "the new address", BOOT_S)
     (seen,) = document(stranger.run("status", "--node", "sandbox", "-o", "json"))["hosts"]
     assert (seen["host"], seen["state"], seen["unfinished_step"]) == ("a", "running", None)
