@@ -17,7 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from localai_deploy.domain.plan import ROLE_OF, StepKind
+from localai_deploy.domain.plan import HOST_STEPS, ROLE_OF, StepKind
 from tests.integration.controller import DEADLINE_S, MODEL_PATH, Controller, freeze, wait_for
 
 
@@ -59,11 +59,11 @@ SPECIAL = {
 
 def kill_points() -> Iterator[KillPoint]:
     """Every step of the plan in both directions, before and in the middle: new kinds come by themselves."""
-    for kind in StepKind:
+    for kind in HOST_STEPS:
         if kind in ROLE_OF:
             yield KillPoint(kind, Moment.INTENT)
         yield KillPoint(kind, SPECIAL.get(kind, Moment.MIDDLE))
-    for kind in reversed([kind for kind in StepKind if kind in ROLE_OF]):
+    for kind in reversed([kind for kind in HOST_STEPS if kind in ROLE_OF]):
         yield KillPoint(kind, Moment.INTENT, removing=True, then="down")
         yield KillPoint(kind, Moment.MIDDLE, removing=True, then="down")
 

@@ -39,7 +39,7 @@ DEPLOYED = "deployed"
 RANDOM = {API_KEY: "every deployment makes a key of its own"}
 """What may differ between two hosts treated the same; presence, mode and owner count all the same."""
 LETS_GO_WITHIN_S = 10.0
-DOWNLOAD_BYTES_PER_S = 10_000_000
+DOWNLOAD_BYTES_PER_S = 5_000_000
 
 NOTICES: Mapping[tuple[StepKind, Moment, bool], str] = {
     (StepKind.PREPARE, Moment.INTENT, False): r"the host is not marked as ours \(absent\)",

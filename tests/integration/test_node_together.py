@@ -74,7 +74,7 @@ def steps(user: VmUser) -> list[str]:
 
 
 def error_ids(run: Ended) -> list[str]:
-    return re.findall(r"\[([a-z]+-[a-z-]+)\]", run.stderr)
+    return re.findall(r"\[([a-z]+-[a-z-]+)\]", run.stdout + run.stderr)
 
 
 def is_proven(node: OwnNode, user: VmUser) -> bool:
@@ -89,8 +89,8 @@ def test_one_of_two_runs_wins_and_the_other_converges(bare: OwnNode, users: tupl
     processes = [user.start(*user.words("up", NAME)) for user in users]
     runs = [ended(process) for process in processes]
     assert sorted(run.code for run in runs) == [0, 6], [run.stderr for run in runs]
-    loser, told = next((user, run.stderr) for user, run in zip(users, runs, strict=True) if run.code == 6)
-    assert re.search(r"\[(vm|host)-held\]", told)
+    loser, told = next((user, run) for user, run in zip(users, runs, strict=True) if run.code == 6)
+    assert re.search(r"\[(vm|host)-held\]", told.stdout + told.stderr), told
     assert is_proven(bare, loser)
 
 
