@@ -8,7 +8,7 @@ import click
 
 from localai_deploy.cli.terminal import advice, hanging
 from localai_deploy.domain.facts import HostFacts
-from localai_deploy.domain.plan import Action, Change, Finding, HostPlan, Step
+from localai_deploy.domain.plan import Action, Change, Finding, HostPlan, Severity, Step
 from localai_deploy.domain.units import format_bytes
 
 _MARK = {
@@ -17,6 +17,11 @@ _MARK = {
     Action.KEEP: ("=", None),
     Action.REMOVE: ("-", "red"),
     Action.CHECK: ("?", "cyan"),
+}
+_FINDING_MARK = {
+    Severity.BLOCKER: ("x", "red"),
+    Severity.WARNING: ("!", "yellow"),
+    Severity.UNKNOWN: ("?", "cyan"),
 }
 _SHOWN_CHANGES = 24
 
@@ -27,9 +32,11 @@ def plan_lines(plan: HostPlan, facts: HostFacts | None = None, width: int = 0) -
     for step in plan.steps:
         yield from _step_lines(step, width)
     for finding in plan.warnings:
-        yield from _finding_lines(finding, "!", "yellow", width)
+        yield from finding_lines(finding, width)
+    for finding in plan.unknowns:
+        yield from finding_lines(finding, width)
     for finding in plan.blockers:
-        yield from _finding_lines(finding, "x", "red", width)
+        yield from finding_lines(finding, width)
     yield _summary(plan)
 
 
@@ -62,7 +69,9 @@ def change_text(change: Change) -> str:
     return click.style(f"~ {change.name}: {change.before} -> {change.after}", fg="yellow")
 
 
-def _finding_lines(finding: Finding, mark: str, color: str, width: int) -> Iterator[str]:
+def finding_lines(finding: Finding, width: int = 0) -> Iterator[str]:
+    """What speaks against a plan, why, and what helps."""
+    mark, color = _FINDING_MARK[finding.severity]
     what = f"{finding.what} [{finding.finding_id}]"
     for line in hanging(what, first=f"  {mark} ", rest="    ", width=width):
         yield click.style(line, fg=color)

@@ -50,10 +50,11 @@ class Action(StrEnum):
 
 
 class Severity(StrEnum):
-    """Whether a finding stops the plan."""
+    """Whether a finding stops the plan; ``unknown`` is what could not be looked at: it stops a strict one."""
 
     BLOCKER = "blocker"
     WARNING = "warning"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,11 @@ class HostPlan:
         return tuple(f for f in self.findings if f.severity is Severity.WARNING)
 
     @property
+    def unknowns(self) -> tuple[Finding, ...]:
+        """What nobody could look at; it may speak against the plan or not."""
+        return tuple(f for f in self.findings if f.severity is Severity.UNKNOWN)
+
+    @property
     def changes_host(self) -> bool:
         """Whether any step changes something."""
         return any(step.changes_host for step in self.steps)
@@ -141,13 +147,15 @@ class HostPlan:
         return {
             "host": self.host,
             "changes": self.changes_host,
-            "blockers": [_finding_data(f) for f in self.blockers],
-            "warnings": [_finding_data(f) for f in self.warnings],
+            "blockers": [finding_data(f) for f in self.blockers],
+            "warnings": [finding_data(f) for f in self.warnings],
+            "unknowns": [finding_data(f) for f in self.unknowns],
             "steps": [_step_data(step) for step in self.steps],
         }
 
 
-def _finding_data(finding: Finding) -> dict[str, str]:
+def finding_data(finding: Finding) -> dict[str, str]:
+    """Plain data of a finding; its severity is told by where it stands."""
     return {"id": finding.finding_id, "what": finding.what, "why": finding.why, "hint": finding.hint}
 
 
