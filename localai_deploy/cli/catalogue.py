@@ -12,6 +12,7 @@ _MODULES = (
     "localai_deploy.domain.fit.explanations",
     "localai_deploy.domain.gguf.explanations",
     "localai_deploy.domain.gpu.explanations",
+    "localai_deploy.domain.pci.explanations",
     "localai_deploy.domain.pve.explanations",
     "localai_deploy.hub.explanations",
     "localai_deploy.targets.explanations",

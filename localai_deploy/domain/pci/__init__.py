@@ -1,0 +1,1 @@
+"""PCI: where a device sits."""
