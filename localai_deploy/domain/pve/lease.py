@@ -1,0 +1,132 @@
+"""The lease of a card: which VM has it, in the description of its resource mapping (docs/adr/0009).
+
+A description is one line of at most 4096 characters. What people wrote stays in front of the block.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+_BEGIN = "[localai-deploy lease"
+_END = "]"
+_BLOCK = re.compile(rf"\s*{re.escape(_BEGIN)} (\[.*?\]){re.escape(_END)}(?=\s|$)")
+LONGEST = 4096
+"""Characters of a mapping's description that the server takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A VM that has a card, or is to get it.
+
+    :param vmid: 0 while the VM is not made yet; its name is what is known of it then.
+    :param uuid: its SMBIOS UUID, lower case; empty likewise.
+    """
+
+    name: str
+    vmid: int = 0
+    uuid: str = ""
+
+    def __str__(self) -> str:
+        return f"VM {self.vmid} ({self.name})" if self.vmid else f"VM {self.name}, which is being made"
+
+    def is_same(self, other: Holder) -> bool:
+        """Whether both are one VM: by vmid and UUID where both have them, else by name."""
+        if self.vmid and other.vmid:
+            return (self.vmid, self.uuid) == (other.vmid, other.uuid)
+        return self.name == other.name
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Where a card was before it was moved, and how its VM is to be again if the move fails.
+
+    :param onboot: whether the VM was started with its node.
+    """
+
+    holder: Holder
+    running: bool
+    onboot: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One VM's claim to a card of a node.
+
+    :param run: the run that wrote it.
+    :param since: when, in seconds since 1970 by that run's clock.
+    :param before: set while a move is on its way.
+    """
+
+    holder: Holder
+    node: str
+    run: str
+    since: int
+    before: Before | None = None
+
+
+def read_leases(description: str) -> tuple[Lease, ...]:
+    """The leases of a description; none when there is no block or it is damaged."""
+    found = _BLOCK.findall(description)
+    if len(found) != 1:
+        return ()
+    try:
+        return tuple(_lease(one) for one in json.loads(found[0]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
+
+
+def with_leases(description: str, leases: Iterable[Lease]) -> str:
+    """The description with these leases and no others; what people wrote stays, cut where it is too long."""
+    words = own_words(description)
+    data = [_data(one) for one in leases]
+    if not data:
+        return words
+    block = f"{_BEGIN} {json.dumps(data, sort_keys=True, separators=(',', ':'))}{_END}"
+    return f"{words[: LONGEST - len(block) - 1]} {block}".strip()
+
+
+def own_words(description: str) -> str:
+    """What people wrote around the block."""
+    return _BLOCK.sub("", description).strip()
+
+
+def _data(lease: Lease) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        **_holder_data(lease.holder),
+        "node": lease.node,
+        "run": lease.run,
+        "since": lease.since,
+    }
+    if lease.before is not None:
+        before = lease.before
+        data["before"] = {
+            **_holder_data(before.holder),
+            "running": before.running,
+            "onboot": before.onboot,
+        }
+    return data
+
+
+def _holder_data(holder: Holder) -> dict[str, Any]:
+    return {"vm": holder.name, "vmid": holder.vmid, "uuid": holder.uuid}
+
+
+def _lease(data: dict[str, Any]) -> Lease:
+    before = data.get("before")
+    return Lease(
+        holder=_holder(data),
+        node=str(data["node"]),
+        run=str(data["run"]),
+        since=int(data["since"]),
+        before=None
+        if before is None
+        else Before(_holder(before), running=bool(before["running"]), onboot=bool(before["onboot"])),
+    )
+
+
+def _holder(data: dict[str, Any]) -> Holder:
+    return Holder(str(data["vm"]), int(data["vmid"]), str(data["uuid"]).lower())
