@@ -20,4 +20,10 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The runtime refuses the same combination when it starts.",
         fix="Change one of the options that the message names.",
     ),
+    "fit-measurement-invalid": Explanation(
+        title="A measured speed cannot be used",
+        cause="It is no positive number of tokens/s, or a calibration file is not one that was printed here.",
+        detection="The figure is held against what the formula says of the same model on the same machine.",
+        fix="Give the tokens/s of generation from the server's log; name a card whose bandwidth is known.",
+    ),
 }

@@ -25,11 +25,18 @@ ALL_LAYERS = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A graphics card; ``multiprocessors`` is 0 when unknown."""
+    """A graphics card; ``multiprocessors`` and ``bandwidth_bytes_s`` are 0 when unknown.
+
+    :param stacked_memory: its memory is HBM.
+    :param tensor_cores: it has them (Volta and newer).
+    """
 
     name: str
     memory_bytes: int
     multiprocessors: int = 0
+    bandwidth_bytes_s: float = 0.0
+    stacked_memory: bool = False
+    tensor_cores: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,57 @@
+"""The machine a model is to run on, and when something fits into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from localai_deploy.domain.fit.estimate import MIB, DeviceNeed, Estimate
+from localai_deploy.domain.fit.wish import Card
+
+RESERVE_BYTES = 1024 * MIB
+"""Left free on a card for CUDA, its driver, a display and what estimates miss; llama.cpp's own fit leaves
+as much."""
+SYSTEM_BYTES = 512 * MIB
+"""Left to the rest of a host that does little else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Cards and host memory.
+
+    :param ram_bytes: 0 when unknown: host memory is then not judged.
+    :param host_bandwidth_bytes_s: what the host's memory gives in reading; 0 when unknown.
+    :param reserve_bytes: left free on each card that is used.
+    """
+
+    cards: tuple[Card, ...] = ()
+    ram_bytes: int = 0
+    host_bandwidth_bytes_s: float = 0.0
+    reserve_bytes: int = RESERVE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A device that is too small: what it must have, and what it has."""
+
+    name: str
+    kind: str
+    needed_bytes: int
+    there_bytes: int
+
+
+def shortages(estimate: Estimate, machine: Machine) -> tuple[Shortage, ...]:
+    """List the devices of ``machine`` that are too small for what ``estimate`` says."""
+    there = [card.memory_bytes for card in machine.cards] + [machine.ram_bytes]
+    return tuple(
+        Shortage(need.name, need.kind, needed, size)
+        for need, size in zip(estimate.devices, there, strict=True)
+        if (needed := needed_bytes(need, machine)) > size and (size or need.kind == "gpu")
+    )
+
+
+def needed_bytes(need: DeviceNeed, machine: Machine) -> int:
+    """Give the least memory of a device that ``need`` fits into."""
+    sure = need.total_bytes + need.margin_bytes
+    if need.kind == "host":
+        return sure + SYSTEM_BYTES
+    return max(sure, need.parts_bytes + machine.reserve_bytes) if need.parts_bytes else 0
