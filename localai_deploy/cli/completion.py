@@ -19,3 +19,10 @@ def completion(shell: str) -> None:
     if found is None:
         raise click.UsageError(f"no completion for {shell}")
     show(found(cli, {}, PROGRAM, "_LOCALAI_DEPLOY_COMPLETE").source())
+
+
+def complete_reference(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of the catalogue that begin as a model reference does."""
+    from localai_deploy.domain.models.catalogue import BY_NAME
+
+    return [name for name in BY_NAME if name.startswith(incomplete.lower())]

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from localai_deploy.cli.completion import complete_reference
+from localai_deploy.cli.model_catalogue import catalogue
 from localai_deploy.cli.options import host_from, host_options, require_consent, yes_option
 from localai_deploy.cli.output import print_json
 from localai_deploy.cli.progress import RunProgress, say
@@ -26,6 +28,9 @@ from localai_deploy.workflow.recorded import recorded_host
 @click.group(epilog="Example: localai-deploy model list admin@192.0.2.10")
 def model() -> None:
     """Pull, list, verify and remove models on a host."""
+
+
+model.add_command(catalogue)
 
 
 @model.command(
@@ -148,7 +153,7 @@ def rm(host: str, name: str, **options: Any) -> None:  # noqa: ANN401
     epilog="Example: localai-deploy model pull admin@192.0.2.10 hf:ORG/REPO/FILE.gguf --yes",
 )
 @click.argument("host")
-@click.argument("reference", metavar="REF")
+@click.argument("reference", metavar="REF", shell_complete=complete_reference)
 @click.option("--trust-first-download", is_flag=True, help="Accept an https model without a hash.")
 @host_options
 @yes_option

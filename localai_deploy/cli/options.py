@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from localai_deploy.cli.completion import complete_reference
 from localai_deploy.cli.terminal import note
 from localai_deploy.domain.settings import BY_NAME, Sourced
 from localai_deploy.errors import ExitCode, InputError, LocalaiError
@@ -117,7 +118,9 @@ def deployment_options(command: Command) -> Command:
         click.option(
             "--model",
             metavar="REF",
-            help="Model to serve: hf:ORG/REPO/FILE[@REVISION], https://…#sha256=… or file:PATH.",
+            shell_complete=complete_reference,
+            help="Model to serve: a name (model catalogue), hf:ORG/REPO/FILE[@REVISION], "
+            "https://…#sha256=… or file:PATH.",
         ),
     ):
         command = option(command)

@@ -2,6 +2,7 @@
 
 Grammar::
 
+    NAME[:QUANTIZATION]  of the catalogue; it stands for a hub's file, and that is what is recorded
     hf:ORG/REPO/PATH/TO/FILE.gguf[@REVISION]
     https://HOST/PATH/FILE.gguf[#sha256=HEX]
     file:PATH            a file on the machine that runs the command
@@ -10,11 +11,12 @@ Grammar::
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from localai_deploy.domain.models.catalogue import close_model, find_model
 from localai_deploy.errors import InputError
 
 Scheme = Literal["hf", "https", "file"]
@@ -25,14 +27,18 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,200}")
 _REPO_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}")
 _HINT = (
-    "write hf:ORG/REPO/FILE.gguf[@REVISION], https://HOST/FILE.gguf#sha256=HEX, or file:PATH "
-    "(see: localai-deploy explain model-reference-invalid)"
+    "write a name of the catalogue (localai-deploy model catalogue), hf:ORG/REPO/FILE.gguf[@REVISION], "
+    "https://HOST/FILE.gguf#sha256=HEX, or file:PATH"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReference:
-    """A parsed reference; ``text`` is what the user wrote."""
+    """A parsed reference.
+
+    :param text: what the user wrote; for a name of the catalogue the full reference it stands for.
+    :param sha256: what the file must have; empty: nothing but its source says.
+    """
 
     text: str
     scheme: Scheme
@@ -71,11 +77,16 @@ class ModelFile:
 def parse_model_reference(text: str) -> ModelReference:
     """Parse ``text``.
 
-    :raises InputError: ``model-reference-invalid`` or ``model-format-unsafe``.
+    :raises InputError: ``model-reference-invalid``, ``model-format-unsafe``, ``model-no-runtime`` or
+        ``model-quantization-unknown``.
     """
+    found = find_model(text)
+    if found is not None:
+        model, file = found
+        return replace(parse_model_reference(model.reference(file)), sha256=file.sha256)
     scheme, colon, rest = text.partition(":")
     if not colon:
-        raise _invalid(text, "it names no source")
+        raise _invalid(text, "the catalogue has no such name, and it names no source")
     if scheme == "hf":
         return _parse_hf(text, rest)
     if scheme == "https":
@@ -152,6 +163,8 @@ def _checked_file_name(text: str, name: str) -> str:
 
 
 def _invalid(text: str, why: str) -> InputError:
+    close = close_model(text)
+    hint = f"did you mean {close}? Or {_HINT}" if close else _HINT
     return InputError(
-        "model-reference-invalid", f"model reference {text!r} cannot be read", why=why, hint=_HINT
+        "model-reference-invalid", f"model reference {text!r} cannot be read", why=why, hint=hint
     )

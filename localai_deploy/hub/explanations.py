@@ -8,15 +8,27 @@ EXPLANATIONS: dict[str, Explanation] = {
     "model-reference-invalid": Explanation(
         title="A model reference cannot be read",
         cause=(
-            "It is none of hf:ORG/REPO/FILE[@REVISION], https://HOST/FILE[#sha256=HEX] and file:PATH, "
-            "or holds characters that do not belong there."
+            "It is no name of the catalogue and none of hf:ORG/REPO/FILE[@REVISION], "
+            "https://HOST/FILE[#sha256=HEX] and file:PATH, or holds characters that do not belong there."
         ),
         detection="The reference is parsed before anything is asked or changed.",
         fix=(
-            "Write hf:ORG/REPO/FILE.gguf for a file of the model hub (@REVISION pins a branch, tag or "
-            "commit), https://HOST/FILE.gguf#sha256=HEX for any other server, file:PATH for a file on "
-            "this machine."
+            "Write a name that `localai-deploy model catalogue` lists, hf:ORG/REPO/FILE.gguf for a file of "
+            "the model hub (@REVISION pins a branch, tag or commit), https://HOST/FILE.gguf#sha256=HEX for "
+            "any other server, file:PATH for a file on this machine."
         ),
+    ),
+    "model-no-runtime": Explanation(
+        title="No runtime of ours runs the model",
+        cause="Its architecture is one that llama.cpp does not have, so nobody can convert it to GGUF.",
+        detection="The catalogue says so of this model; nothing was asked or changed.",
+        fix="Take a model that the message or `localai-deploy model catalogue` names, or the runtime named.",
+    ),
+    "model-quantization-unknown": Explanation(
+        title="The catalogue does not have this quantization of the model",
+        cause="The name is right, what stands behind its colon is not.",
+        detection="The name is looked up before anything is asked or changed.",
+        fix="Take one that the message lists, or name the file in full: hf:ORG/REPO/FILE.gguf.",
     ),
     "model-format-unsafe": Explanation(
         title="The model is in a format that can run code",

@@ -24,8 +24,9 @@ def resolve_model(
     :param token: the hub's; nothing but ``hf:`` references use it.
     :param trust_first_download: take an ``https:`` file without a known SHA-256.
     :raises InputError: ``model-hash-missing``.
-    :raises LocalaiError: ``model-not-found``, ``model-gated``, ``model-hash-unknown``, ``hub-unreachable``,
-        ``model-file-missing``, ``model-format-wrong``, ``model-tls-failed`` or ``model-redirect-refused``.
+    :raises LocalaiError: ``model-not-found``, ``model-gated``, ``model-hash-unknown``,
+        ``model-hash-mismatch``, ``hub-unreachable``, ``model-file-missing``, ``model-format-wrong``,
+        ``model-tls-failed`` or ``model-redirect-refused``.
     """
     if reference.scheme == "hf":
         return _resolve_hf(reference, mirrors, token)
@@ -36,6 +37,8 @@ def resolve_model(
 
 def _resolve_hf(reference: ModelReference, mirrors: Mirrors, token: str | None) -> ModelFile:
     found = look_up(reference, endpoint=mirrors.huggingface, token=token)
+    if reference.sha256 and found.sha256 != reference.sha256:
+        raise _not_of_the_catalogue(reference, found.sha256)
     return ModelFile(
         reference=reference.text,
         file_name=reference.file_name,
@@ -43,6 +46,15 @@ def _resolve_hf(reference: ModelReference, mirrors: Mirrors, token: str | None) 
         sha256=found.sha256,
         size_bytes=found.size_bytes,
         revision=found.commit,
+    )
+
+
+def _not_of_the_catalogue(reference: ModelReference, offered: str) -> LocalaiError:
+    return LocalaiError(
+        "model-hash-mismatch",
+        f"the hub has another {reference.file_name} than the catalogue",
+        why=f"sha256 {offered}, the catalogue says {reference.sha256}",
+        hint=f"to take the hub's all the same, name it in full: {reference.text}",
     )
 
 

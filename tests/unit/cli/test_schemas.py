@@ -26,6 +26,7 @@ PRINTED = {
     "explain",
     "gpu-info",
     "inventory-refresh",
+    "model-catalogue",
     "model-list",
     "model-pull",
     "model-rm",

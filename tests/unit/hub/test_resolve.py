@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,16 @@ def test_hub_file_is_pinned_to_its_commit(hub, revision):
         size_bytes=4711,
         revision=COMMIT,
     )
+
+
+def test_another_file_than_the_catalogue_says_is_refused(hub):
+    reference = replace(parse_model_reference("hf:lab/model/model-Q4_K_M.gguf"), sha256="12" * 32)
+    with pytest.raises(LocalaiError) as caught:
+        resolve_model(
+            reference, mirrors=Mirrors(huggingface=hub.endpoint), token=None, trust_first_download=True
+        )
+    assert caught.value.error_id == "model-hash-mismatch"
+    assert "hf:lab/model/model-Q4_K_M.gguf" in caught.value.hint
 
 
 def test_file_in_a_folder(hub):

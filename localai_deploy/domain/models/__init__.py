@@ -1,0 +1,1 @@
+"""Models by short names: which file of which repository a person means."""

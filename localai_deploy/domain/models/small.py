@@ -1,0 +1,130 @@
+"""Small chat models, for hosts without a card; the type says what a hash stands for."""
+
+from __future__ import annotations
+
+from localai_deploy.domain.models.entry import CatalogueFile, CatalogueModel
+from localai_deploy.domain.models.licences import APACHE, GEMMA
+
+SMALL = (
+    CatalogueModel(
+        "smollm2-1.7b-instruct",
+        "chat",
+        1.7,
+        "HuggingFaceTB/SmolLM2-1.7B-Instruct-GGUF",
+        APACHE,
+        (
+            CatalogueFile(
+                "Q4_K_M",
+                "smollm2-1.7b-instruct-q4_k_m.gguf",
+                1_055_609_536,
+                "decd2598bc2c8ed08c19adc3c8fdd461ee19ed5708679d1c54ef54a5a30d4f33",
+            ),
+        ),
+        revision="6a7e79393ef2957e087f11fce1e50476799e313c",
+    ),
+    CatalogueModel(
+        "smollm2-360m-instruct",
+        "chat",
+        0.36,
+        "bartowski/SmolLM2-360M-Instruct-GGUF",
+        APACHE,
+        (
+            CatalogueFile(
+                "Q4_K_M",
+                "SmolLM2-360M-Instruct-Q4_K_M.gguf",
+                270_590_880,
+                "2fa3f013dcdd7b99f9b237717fa0b12d75bbb89984cc1274be1471a465bac9c2",
+            ),
+            CatalogueFile("Q8_0", "SmolLM2-360M-Instruct-Q8_0.gguf", 386_000_000),
+        ),
+    ),
+    CatalogueModel(
+        "smollm2-135m-instruct",
+        "chat",
+        0.135,
+        "bartowski/SmolLM2-135M-Instruct-GGUF",
+        APACHE,
+        (
+            CatalogueFile(
+                "Q4_K_M",
+                "SmolLM2-135M-Instruct-Q4_K_M.gguf",
+                105_454_432,
+                "2e8040ceae7815abe0dcb3540b9995eaa1fa0d2ca9e797d0a635ae4433c68c2d",
+            ),
+            CatalogueFile("Q8_0", "SmolLM2-135M-Instruct-Q8_0.gguf", 145_000_000),
+        ),
+    ),
+    CatalogueModel(
+        "qwen2.5-1.5b-instruct",
+        "chat",
+        1.5,
+        "Qwen/Qwen2.5-1.5B-Instruct-GGUF",
+        APACHE,
+        (
+            CatalogueFile(
+                "Q4_K_M",
+                "qwen2.5-1.5b-instruct-q4_k_m.gguf",
+                1_117_320_736,
+                "6a1a2eb6d15622bf3c96857206351ba97e1af16c30d7a74ee38970e434e9407e",
+            ),
+        ),
+        revision="91cad51170dc346986eccefdc2dd33a9da36ead9",
+    ),
+    CatalogueModel(
+        "qwen2.5-0.5b-instruct",
+        "chat",
+        0.5,
+        "Qwen/Qwen2.5-0.5B-Instruct-GGUF",
+        APACHE,
+        (
+            CatalogueFile(
+                "Q4_K_M",
+                "qwen2.5-0.5b-instruct-q4_k_m.gguf",
+                491_400_032,
+                "74a4da8c9fdbcd15bd1f6d01d621410d31c6fc00986f5eb687824e7b93d7a9db",
+            ),
+        ),
+        revision="9217f5db79a29953eb74d5343926648285ec7e67",
+    ),
+    CatalogueModel(
+        "qwen3-0.6b",
+        "chat",
+        0.6,
+        "Qwen/Qwen3-0.6B-GGUF",
+        APACHE,
+        (
+            CatalogueFile(
+                "Q8_0",
+                "Qwen3-0.6B-Q8_0.gguf",
+                639_446_688,
+                "9465e63a22add5354d9bb4b99e90117043c7124007664907259bd16d043bb031",
+            ),
+        ),
+    ),
+    CatalogueModel(
+        "gemma-3-4b-it",
+        "chat",
+        3.9,
+        "ggml-org/gemma-3-4b-it-GGUF",
+        GEMMA,
+        (
+            CatalogueFile(
+                "Q4_K_M",
+                "gemma-3-4b-it-Q4_K_M.gguf",
+                2_489_757_856,
+                "882e8d2db44dc554fb0ea5077cb7e4bc49e7342a1f0da57901c0802ea21a0863",
+            ),
+        ),
+        revision="d0976223747697cb51e056d85c532013931fe52e",
+        note="a conversion that is open; the terms hold all the same",
+    ),
+    CatalogueModel(
+        "gemma-3-4b-it-qat",
+        "chat",
+        3.9,
+        "google/gemma-3-4b-it-qat-q4_0-gguf",
+        GEMMA,
+        (CatalogueFile("Q4_0", "gemma-3-4b-it-q4_0.gguf", 0),),
+        gate="https://huggingface.co/google/gemma-3-4b-it-qat-q4_0-gguf",
+    ),
+)
