@@ -181,4 +181,10 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="Every localai_ variable of a host is looked up in the table of settings.",
         fix="Correct the file and line that the message names.",
     ),
+    "size-invalid": Explanation(
+        title="The size of a memory cannot be read",
+        cause="It is no positive number with a unit behind it.",
+        detection="Sizes are read before anything is looked at.",
+        fix="Write 8GiB or 24576MiB; 8GB is 8 000 000 000 bytes; a bare number counts GiB.",
+    ),
 }

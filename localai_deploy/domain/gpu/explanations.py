@@ -11,6 +11,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The id is read before anything is looked up.",
         fix="lspci -nn shows it in brackets behind the card's name: [10de:2204].",
     ),
+    "gpu-name-unknown": Explanation(
+        title="No card, or more than one, has this name",
+        cause="A typo, a card that the tables do not have, or a name that several cards end in.",
+        detection="Names are compared without the maker's and the series' name, spaces and case.",
+        fix="Write it as nvidia-smi prints it, give the PCI id (lspci -nn), or the memory with --vram.",
+    ),
     "driver-version-invalid": Explanation(
         title="A driver's version cannot be read",
         cause="NVIDIA's versions are two or three numbers with dots, 580.95.05.",
