@@ -105,7 +105,10 @@ class Snapshot:
 
 @dataclass
 class Vm:
-    """A VM: its configuration as last applied, what waits for a stop, and its body."""
+    """A VM: its configuration as last applied, what waits for a stop, and its body.
+
+    `devices` are reserved for it while it runs, or is being `starting`.
+    """
 
     vmid: int
     node: str
@@ -118,6 +121,7 @@ class Vm:
     pid: int = 0
     created_at: float = 0.0
     devices: list[str] = field(default_factory=list)
+    starting: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 

@@ -143,6 +143,15 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="growpart and the file system's own tool were run in the guest.",
         fix="In the guest: lsblk; growpart (package cloud-guest-utils), then resize2fs. Then run again.",
     ),
+    "card-held": Explanation(
+        title="Another VM has the card",
+        cause="A card is one VM's at a time: one runs with it, has its lease, or is getting it.",
+        detection=(
+            "The configs of the node's VMs, the lease in the description of the card's mapping, and the "
+            "node itself, which starts no second VM with a card."
+        ),
+        fix="localai-deploy gpu list shows who has it; gpu move gives it to another, gpu release frees it.",
+    ),
     "host-not-made": Explanation(
         title="The host is no VM of ours",
         cause="It was there before us, so it is neither made nor taken away as a whole.",

@@ -24,11 +24,13 @@ class Holder:
 
     :param vmid: 0 while the VM is not made yet; its name is what is known of it then.
     :param uuid: its SMBIOS UUID, lower case; empty likewise.
+    :param foreign: it is not one of ours; a token may see it or not.
     """
 
     name: str
     vmid: int = 0
     uuid: str = ""
+    foreign: bool = False
 
     def __str__(self) -> str:
         return f"VM {self.vmid} ({self.name})" if self.vmid else f"VM {self.name}, which is being made"
@@ -112,7 +114,8 @@ def _data(lease: Lease) -> dict[str, Any]:
 
 
 def _holder_data(holder: Holder) -> dict[str, Any]:
-    return {"vm": holder.name, "vmid": holder.vmid, "uuid": holder.uuid}
+    data: dict[str, Any] = {"vm": holder.name, "vmid": holder.vmid, "uuid": holder.uuid}
+    return data | ({"foreign": True} if holder.foreign else {})
 
 
 def _lease(data: dict[str, Any]) -> Lease:
@@ -129,4 +132,5 @@ def _lease(data: dict[str, Any]) -> Lease:
 
 
 def _holder(data: dict[str, Any]) -> Holder:
-    return Holder(str(data["vm"]), int(data["vmid"]), str(data["uuid"]).lower())
+    uuid = str(data["uuid"]).lower()
+    return Holder(str(data["vm"]), int(data["vmid"]), uuid, foreign=data.get("foreign") is True)

@@ -63,11 +63,18 @@ def get_mapping(call: Call) -> dict[str, Any]:
 def create_mapping(call: Call) -> None:
     """Answer POST /cluster/mapping/pci."""
     name = call.values["id"]
+    _one_line(call, "")
     with call.cluster.lock:
         if name in call.cluster.mappings:
             raise died(f"create hardware mapping failed: pci ID '{name}' already defined")
         options = {key: call.values[key] for key in _OPTIONS if key in call.values}
         call.cluster.mappings[name] = Mapping(name, _entries(call), call.values.get("description"), options)
+
+
+def _one_line(call: Call, doing: str) -> None:
+    """The file of mappings has one line for each value (source: `check_value` in SectionConfig)."""
+    if "\n" in call.values.get("description", ""):
+        raise died(f"{doing}property contains a line feed")
 
 
 def _entries(call: Call) -> list[str]:
@@ -85,6 +92,7 @@ def update_mapping(call: Call) -> None:
             raise died(f"{failed}pci ID '{name}' does not exist")
         if "map" not in call.values:
             raise died(f"{failed}missing value for required option 'map'")
+        _one_line(call, failed)
         mapping.map = _entries(call)
         mapping.description = call.values.get("description", mapping.description)
         mapping.options |= {key: call.values[key] for key in _OPTIONS if key in call.values}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from localai_deploy.sandbox.answers import died
@@ -34,15 +36,14 @@ def start_vm(call: Call, vm: Vm, task: Task) -> None:
         node = call.cluster.nodes[vm.node]
         if vm.config.get("kvm", 1) and not node.kvm:
             raise died(NO_KVM)
-        devices = _devices(call, vm, node, task)
-        if devices and not node.iommu:
-            raise died("cannot prepare PCI pass-through, IOMMU not present")
-        if vm.config.get("bios") == "ovmf" and "efidisk0" not in vm.config:
-            task.warn("no efidisk configured! Using temporary efivars disk.")
-        _bridges(call, vm, node, task)
-        vm.body.start(_plan(call, vm, task))
-        vm.started_at, vm.pid = time.time(), next(call.site.pids)
-        vm.devices = devices
+        with _reserved_devices(call, vm, node, task):
+            if vm.devices and not node.iommu:
+                raise died("cannot prepare PCI pass-through, IOMMU not present")
+            if vm.config.get("bios") == "ovmf" and "efidisk0" not in vm.config:
+                task.warn("no efidisk configured! Using temporary efivars disk.")
+            _bridges(call, vm, node, task)
+            vm.body.start(_plan(call, vm, task))
+            vm.started_at, vm.pid = time.time(), next(call.site.pids)
 
 
 def _plan(call: Call, vm: Vm, task: Task) -> GuestPlan:
@@ -72,7 +73,21 @@ def _cloud_init(call: Call, vm: Vm, task: Task) -> None:
             raise died(f"volume '{snippet}' does not exist")
 
 
-def _devices(call: Call, vm: Vm, node: Node, task: Task) -> list[str]:
+@contextmanager
+def _reserved_devices(call: Call, vm: Vm, node: Node, task: Task) -> Iterator[None]:
+    """Have the VM's devices reserved while it starts; of two that start at once one gets them."""
+    _reserve(call, vm, _devices(call, vm, node, task))
+    try:
+        yield
+    except BaseException:
+        vm.devices = []
+        raise
+    finally:
+        vm.starting = False
+
+
+def _devices(call: Call, vm: Vm, node: Node, task: Task) -> dict[str, list[list[str]]]:
+    """What may be had for each slot."""
     wanted = {n: v for n, v in vm.config.items() if n.startswith("hostpci")}
     try:
         choices = {name: _choices(call, value, node) for name, value in sorted(wanted.items())}
@@ -84,7 +99,7 @@ def _devices(call: Call, vm: Vm, node: Node, task: Task) -> list[str]:
         is_q35 = "q35" in str(vm.config.get("machine", ""))
         if parse(name, value, call.cluster.release).get("pcie") and not is_q35:
             raise died("q35 machine model is not enabled at /usr/share/perl5/PVE/QemuServer/PCI.pm line 456.")
-    return _reserved(call, vm, choices)
+    return choices
 
 
 def _choices(call: Call, value: str, node: Node) -> list[list[str]]:
@@ -114,12 +129,12 @@ def _found(node: Node, path: str) -> list[dict[str, Any]]:
     return devices
 
 
-def _reserved(call: Call, vm: Vm, choices: dict[str, list[list[str]]]) -> list[str]:
+def _reserve(call: Call, vm: Vm, choices: dict[str, list[list[str]]]) -> None:
     with call.cluster.lock:
         taken = {
             device: other.vmid
             for other in call.cluster.vms.values()
-            if other is not vm and other.node == vm.node and is_running(other)
+            if other is not vm and other.node == vm.node and (other.starting or is_running(other))
             for device in other.devices
         }
         chosen: list[str] = []
@@ -131,7 +146,7 @@ def _reserved(call: Call, vm: Vm, choices: dict[str, list[list[str]]]) -> list[s
                 busy = next(i for i in alternatives[0] if i in taken or i in chosen)
                 raise died(f"PCI device '{busy}' already in use by VMID '{taken.get(busy, vm.vmid)}'")
             chosen += free[0]
-        return chosen
+        vm.devices, vm.starting = chosen, True
 
 
 def _bridges(call: Call, vm: Vm, node: Node, task: Task) -> None:
