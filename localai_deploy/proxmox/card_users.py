@@ -1,4 +1,4 @@
-"""VMs of a node with passthrough devices, as far as the token sees them."""
+"""VMs of a node and their passthrough devices, as far as the token sees them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def card_world(client: PveClient) -> CardWorld:
     machines = [one for one in client.get("cluster/resources", type="vm") if one["type"] == "qemu"]
     here = [one for one in machines if one["node"] == client.node]
     found = ask_all(*(lambda one=one: _user(client, one) for one in here))
-    users = tuple(sorted((one for one in found if one and one.cards), key=lambda one: one.vmid))
-    return CardWorld(mappings, users, frozenset(int(one["vmid"]) for one in machines))
+    vms = tuple(sorted((one for one in found if one), key=lambda one: one.vmid))
+    return CardWorld(mappings, vms, frozenset(int(one["vmid"]) for one in machines))
 
 
 def _user(client: PveClient, machine: Mapping[str, Any]) -> CardUser | None:
@@ -38,7 +38,7 @@ def _user(client: PveClient, machine: Mapping[str, Any]) -> CardUser | None:
         if error.error_id in _GONE:
             return None
         raise
-    pool = machine.get("pool")
+    pool = str(machine.get("pool") or "")
     block = owned_block(vmid, config, pool) or begun_block(vmid, config, pool)
     return CardUser(
         vmid=vmid,
@@ -48,5 +48,6 @@ def _user(client: PveClient, machine: Mapping[str, Any]) -> CardUser | None:
         running=running,
         cards=cards_in(config),
         onboot=bool(int(config.get("onboot", 0))),
+        pool=pool,
         ours=block is not None,
     )

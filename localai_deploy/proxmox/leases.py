@@ -22,7 +22,7 @@ from localai_deploy.domain.pve.card_claims import (
 )
 from localai_deploy.domain.pve.lease import Before, Holder, Lease, read_leases, with_leases
 from localai_deploy.domain.pve.mapping import ResourceMapping
-from localai_deploy.errors import LocalaiError
+from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.proxmox.card_users import card_world
 from localai_deploy.proxmox.client import PveClient
 from localai_deploy.proxmox.mappings import Mappings
@@ -61,7 +61,7 @@ class Leases:
         :raises LocalaiError: ``pve-mapping-missing``.
         """
         world = self.world()
-        slots = _required(world, mapping, self.node).slots_on(self.node)
+        slots = _required(world.mapping(mapping), mapping, self.node).slots_on(self.node)
         return next(iter(claims_on(world, self.node, slots, self.clock())), None)
 
     def take(self, mapping: str, holder: Holder) -> bool:
@@ -79,19 +79,40 @@ class Leases:
 
         return self._write(mapping, holder, refuse_rivals)
 
-    def begin_move(self, mapping: str, holder: Holder, before: Before | None) -> bool:
-        """Write that the card is on its way to a VM, and where it was before.
+    def begin_move(self, mapping: str, before: Before) -> bool:
+        """Write that the card is on its way to a VM, and how everything was before.
 
         :raises LocalaiError: ``card-held``: another VM has got it since ``before`` was read, or another
             run is moving it elsewhere.
         """
+        target, source = before.target.holder, before.source
+        allowed = (target, source.holder) if source else (target,)
 
         def refuse_others(world: CardWorld, found: ResourceMapping) -> Before | None:
-            allowed = (holder, before.holder) if before else (holder,)
             self._refuse_rivals(world, found, *allowed)
             return before
 
-        return self._write(mapping, holder, refuse_others)
+        return self._write(mapping, target, refuse_others)
+
+    def settle(self, mapping: str, holder: Holder) -> bool:
+        """Write that a VM has the card for good: the end of a move, or its way back.
+
+        :raises LocalaiError: ``card-held``: another run went on with the move.
+        """
+
+        def mine(world: CardWorld, found: ResourceMapping) -> Before | None:
+            del world
+            self._require_mine(found)
+            return None
+
+        return self._write(mapping, holder, mine)
+
+    def require_mine(self, mapping: str) -> None:
+        """See that the lease is still this run's.
+
+        :raises LocalaiError: ``card-held``.
+        """
+        self._require_mine(_required(self._named(mapping), mapping, self.node))
 
     def give_back(self, mapping: str, holder: Holder) -> bool:
         """Take the lease of a VM away; fine when there is none. Returns whether it was there and is gone."""
@@ -105,12 +126,6 @@ class Leases:
             if done is not None:
                 return done
         raise _too_busy(mapping)
-
-    def is_mine(self, mapping: str, holder: Holder) -> bool:
-        """Whether the lease is still what this run wrote for the VM."""
-        found = self._named(mapping)
-        leases = read_leases(found.description) if found else ()
-        return any(one.holder.is_same(holder) and one.run == self.run for one in leases)
 
     def as_held(self, mapping: str, error: LocalaiError) -> LocalaiError:
         """``card-held`` for a start that the node refused because another VM has the card, else ``error``."""
@@ -132,7 +147,7 @@ class Leases:
     ) -> bool:
         for _ in range(TRIES):
             world = self.world()
-            found = _required(world, name, self.node)
+            found = _required(world.mapping(name), name, self.node)
             before = check(world, found)
             leases = self._others(world, found, holder)
             mine = Lease(holder, self.node, self.run, int(self.clock()), before)
@@ -175,12 +190,22 @@ class Leases:
             return None
         return True
 
+    def _require_mine(self, found: ResourceMapping) -> None:
+        leases = [one for one in read_leases(found.description) if one.node == self.node]
+        if not any(one.run == self.run for one in leases):
+            holder = f"for {leases[0].holder}" if leases else "and freed the card"
+            raise LocalaiError(
+                "card-held",
+                f"another run took over the lease of mapping {found.name} {holder}",
+                hint="localai-deploy gpu list shows who has the card now",
+                exit_code=ExitCode.HELD,
+            )
+
     def _named(self, mapping: str) -> ResourceMapping | None:
         return next((one for one in Mappings(self.client).all() if one.name == mapping), None)
 
 
-def _required(world: CardWorld, name: str, node: str) -> ResourceMapping:
-    found = world.mapping(name)
+def _required(found: ResourceMapping | None, name: str, node: str) -> ResourceMapping:
     if found is None or not found.entries_on(node):
         raise LocalaiError(
             "pve-mapping-missing",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from localai_deploy.domain.pve.card_claims import MAKING_S
-from localai_deploy.domain.pve.lease import Before, Holder, own_words, read_leases
+from localai_deploy.domain.pve.lease import Before, Holder, Was, own_words, read_leases
 from localai_deploy.errors import ExitCode, LocalaiError
 from tests.integration.card_place import CardPlace, card_place
 
@@ -33,8 +33,10 @@ def test_taken_kept_and_given_back(place: CardPlace) -> None:
     assert owner is not None
     assert str(owner) == "VM 1001 (a) has its lease and does not run"
     assert own_words(place.cluster.mappings["gpu0"].description) == "the left slot"
-    assert leases.is_mine("gpu0", a)
-    assert not place.leases("run-2").is_mine("gpu0", a)
+    leases.require_mine("gpu0")
+    with pytest.raises(LocalaiError) as caught:
+        place.leases("run-2").require_mine("gpu0")
+    assert caught.value.exit_code == ExitCode.HELD
     assert leases.give_back("gpu0", a)
     assert not leases.give_back("gpu0", a)
     assert place.cluster.mappings["gpu0"].description == "the left slot"
@@ -168,15 +170,23 @@ def test_an_unknown_mapping(place: CardPlace) -> None:
 def test_a_move_is_written_down(place: CardPlace) -> None:
     a = place.add_vm(1001, "a", "gpu0", running=True)
     b, c = place.add_vm(1002, "b", "gpu0"), place.add_vm(1003, "c", "gpu0")
-    before = Before(a, running=True, onboot=True)
-    assert place.leases().begin_move("gpu0", b, before)
+
+    def before(target: Holder) -> Before:
+        return Before(Was(target, "hostpci0", running=False, onboot=False), source)
+
+    source = Was(a, "hostpci0", running=True, onboot=True)
+    assert place.leases().begin_move("gpu0", before(b))
     lease = read_leases(place.cluster.mappings["gpu0"].description)[0]
-    assert (lease.holder, lease.before) == (b, before)
+    assert (lease.holder, lease.before) == (b, before(b))
     with pytest.raises(LocalaiError) as caught:
-        place.leases("run-2").begin_move("gpu0", c, before)
+        place.leases("run-2").begin_move("gpu0", before(c))
     assert "VM 1002 (b)" in caught.value.what
-    assert place.leases("run-3").begin_move("gpu0", b, before)
-    assert leases_of(place) == [("b", "run-3")]
+    assert place.leases("run-3").begin_move("gpu0", before(b))
+    with pytest.raises(LocalaiError) as caught:
+        place.leases().settle("gpu0", b)
+    assert caught.value.exit_code == ExitCode.HELD
+    assert place.leases("run-3").settle("gpu0", a)
+    assert leases_of(place) == [("a", "run-3")]
 
 
 @pytest.mark.parametrize("round_", range(5))

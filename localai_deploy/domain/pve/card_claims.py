@@ -22,11 +22,12 @@ MAKING_S = 900
 
 @dataclass(frozen=True, slots=True)
 class CardUser:
-    """A VM with passthrough devices.
+    """A VM of a node, with its passthrough devices.
 
     :param running: it has them; else it gets them when it is started, if they are free.
     :param cards: slot of its config (``hostpci0``) → device.
     :param onboot: it is started with its node.
+    :param pool: the pool that it is in; empty: none.
     :param ours: pool, tag and block say so.
     """
 
@@ -37,6 +38,7 @@ class CardUser:
     running: bool
     cards: Mapping[str, HostPci] = field(default_factory=dict)
     onboot: bool = False
+    pool: str = ""
     ours: bool = False
 
     @property
@@ -56,14 +58,19 @@ class CardUser:
 class CardWorld:
     """One look at mappings and VMs.
 
-    :param users: VMs with cards, of the node that was asked about.
+    :param vms: those of the node that was asked about.
     :param seen: ids of all VMs of the cluster that the token may see, with cards or without. One of ours
         that is not among them is gone, for our pool is seen as a whole.
     """
 
     mappings: tuple[ResourceMapping, ...]
-    users: tuple[CardUser, ...]
+    vms: tuple[CardUser, ...]
     seen: frozenset[int] = frozenset()
+
+    @property
+    def users(self) -> tuple[CardUser, ...]:
+        """VMs with any card."""
+        return tuple(one for one in self.vms if one.cards)
 
     def mapping(self, name: str) -> ResourceMapping | None:
         """Look up a mapping by its name."""

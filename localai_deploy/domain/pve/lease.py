@@ -43,15 +43,25 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
-    """Where a card was before it was moved, and how its VM is to be again if the move fails.
+class Was:
+    """How a VM was before a card was moved, and how it is to be again if the move fails.
 
-    :param onboot: whether the VM was started with its node.
+    :param slot: of its config that has the card (``hostpci0``); empty: none.
+    :param onboot: whether it was started with its node.
     """
 
     holder: Holder
+    slot: str
     running: bool
     onboot: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Both VMs of a move; ``source`` is ``None`` where nobody had the card."""
+
+    target: Was
+    source: Was | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +114,13 @@ def _data(lease: Lease) -> dict[str, Any]:
         "since": lease.since,
     }
     if lease.before is not None:
-        before = lease.before
-        data["before"] = {
-            **_holder_data(before.holder),
-            "running": before.running,
-            "onboot": before.onboot,
-        }
+        both = {"target": lease.before.target, "source": lease.before.source}
+        data["before"] = {key: _was_data(one) for key, one in both.items() if one is not None}
     return data
+
+
+def _was_data(was: Was) -> dict[str, Any]:
+    return {**_holder_data(was.holder), "slot": was.slot, "running": was.running, "onboot": was.onboot}
 
 
 def _holder_data(holder: Holder) -> dict[str, Any]:
@@ -125,10 +135,17 @@ def _lease(data: dict[str, Any]) -> Lease:
         node=str(data["node"]),
         run=str(data["run"]),
         since=int(data["since"]),
-        before=None
-        if before is None
-        else Before(_holder(before), running=bool(before["running"]), onboot=bool(before["onboot"])),
+        before=None if before is None else _before(before),
     )
+
+
+def _before(data: dict[str, Any]) -> Before:
+    return Before(_was(data["target"]), _was(data["source"]) if "source" in data else None)
+
+
+def _was(data: dict[str, Any]) -> Was:
+    slot, running, onboot = str(data["slot"]), bool(data["running"]), bool(data["onboot"])
+    return Was(_holder(data), slot, running=running, onboot=onboot)
 
 
 def _holder(data: dict[str, Any]) -> Holder:

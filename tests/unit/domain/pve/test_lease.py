@@ -7,6 +7,7 @@ from localai_deploy.domain.pve.lease import (
     Before,
     Holder,
     Lease,
+    Was,
     own_words,
     read_leases,
     with_leases,
@@ -15,11 +16,13 @@ from localai_deploy.domain.pve.lease import (
 A = Holder("vm-a", 1001, "5f0c8a4e-0000-4000-8000-000000000001")
 B = Holder("vm-b", 1002, "5f0c8a4e-0000-4000-8000-000000000002")
 LEASE = Lease(A, "pve1", "run-1", 1_700_000_000)
-MOVING = Lease(B, "pve1", "run-2", 1_700_000_100, Before(A, running=True, onboot=True))
+OFF = Was(B, "", running=False, onboot=False)
+MOVING = Lease(B, "pve1", "run-2", 1_700_000_100, Before(OFF, Was(A, "hostpci0", running=True, onboot=True)))
+FROM_NOBODY = Lease(B, "pve1", "run-2", 1_700_000_100, Before(OFF))
 
 
 @pytest.mark.parametrize(
-    "leases", [(LEASE,), (MOVING,), (LEASE, MOVING), (Lease(Holder("new"), "n", "r", 1),)]
+    "leases", [(LEASE,), (MOVING,), (FROM_NOBODY,), (LEASE, MOVING), (Lease(Holder("new"), "n", "r", 1),)]
 )
 @pytest.mark.parametrize("words", ["", "the left slot", "ours [shared], ask first", "Grüße"])
 def test_both_directions(words: str, leases: tuple[Lease, ...]) -> None:
