@@ -13,6 +13,8 @@ _MODULES = (
     "localai_deploy.domain.gguf.explanations",
     "localai_deploy.domain.gpu.explanations",
     "localai_deploy.domain.pci.explanations",
+    "localai_deploy.domain.node.explanations",
+    "localai_deploy.domain.pitfalls",
     "localai_deploy.domain.pve.explanations",
     "localai_deploy.hub.explanations",
     "localai_deploy.targets.explanations",

@@ -1,0 +1,28 @@
+"""Look at a node itself over SSH: one script, one round trip, as root where that can be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from localai_deploy.domain.node.hardware import NodeHardware
+from localai_deploy.domain.node.hardware_parser import parse_hardware
+from localai_deploy.errors import LocalaiError
+from localai_deploy.targets.executor import Executor
+
+TIMEOUT_S = 60
+_SCRIPT = Path(__file__).with_name("node_hardware.sh")
+
+
+def look_at_node(executor: Executor) -> NodeHardware:
+    """What its kernel tells; without sudo rights less (``is_root`` is false).
+
+    :raises LocalaiError: ``host-*``, ``ssh-*``, ``sudo-password-needed``, ``sudo-password-wrong``.
+    """
+    script = _SCRIPT.read_bytes()
+    try:
+        done = executor.run(["sh", "-s"], stdin=script, sudo=True, timeout_s=TIMEOUT_S)
+    except LocalaiError as error:
+        if error.error_id != "sudo-missing":
+            raise
+        done = executor.run(["sh", "-s"], stdin=script, timeout_s=TIMEOUT_S)
+    return parse_hardware((done.stdout or done.stderr).decode("utf-8", "replace"))
