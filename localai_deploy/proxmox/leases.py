@@ -97,7 +97,7 @@ class Leases:
     def settle(self, mapping: str, holder: Holder) -> bool:
         """Write that a VM has the card for good: the end of a move, or its way back.
 
-        :raises LocalaiError: ``card-held``: another run went on with the move.
+        :raises LocalaiError: ``card-taken-over``: another run went on with the move.
         """
 
         def mine(world: CardWorld, found: ResourceMapping) -> Before | None:
@@ -110,16 +110,23 @@ class Leases:
     def require_mine(self, mapping: str) -> None:
         """See that the lease is still this run's.
 
-        :raises LocalaiError: ``card-held``.
+        :raises LocalaiError: ``card-taken-over``.
         """
         self._require_mine(_required(self._named(mapping), mapping, self.node))
 
     def give_back(self, mapping: str, holder: Holder) -> bool:
         """Take the lease of a VM away; fine when there is none. Returns whether it was there and is gone."""
+        return self._remove(mapping, lambda lease: lease.holder.is_same(holder))
+
+    def free(self, mapping: str) -> bool:
+        """Take all leases of the node's card away. Returns whether there were any, and none is now."""
+        return self._remove(mapping, lambda lease: True)  # noqa: ARG005
+
+    def _remove(self, mapping: str, goes: Callable[[Lease], bool]) -> bool:
         for _ in range(TRIES):
             found = self._named(mapping)
             leases = [] if found is None else list(read_leases(found.description))
-            kept = [one for one in leases if not (one.node == self.node and one.holder.is_same(holder))]
+            kept = [one for one in leases if one.node != self.node or not goes(one)]
             if found is None or len(kept) == len(leases):
                 return False
             done = self._describe(found, kept)
@@ -195,7 +202,7 @@ class Leases:
         if not any(one.run == self.run for one in leases):
             holder = f"for {leases[0].holder}" if leases else "and freed the card"
             raise LocalaiError(
-                "card-held",
+                "card-taken-over",
                 f"another run took over the lease of mapping {found.name} {holder}",
                 hint="localai-deploy gpu list shows who has the card now",
                 exit_code=ExitCode.HELD,

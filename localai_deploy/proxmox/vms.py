@@ -202,12 +202,19 @@ class VmStore:
         if self.status(vmid) == "stopped":
             return False
         try:
-            self._power(vmid, "shutdown", "stopped", SHUTDOWN_TIMEOUT_S + 30, timeout=SHUTDOWN_TIMEOUT_S)
+            self.shutdown(vmid, SHUTDOWN_TIMEOUT_S)
         except LocalaiError:
             self._power(vmid, "stop", "stopped", START_TIMEOUT_S)
         if self.status(vmid) != "stopped":
             raise LocalaiError("pve-readback-failed", f"VM {vmid} does not stop")
         return True
+
+    def shutdown(self, vmid: int, timeout_s: int) -> None:
+        """Ask the guest to power off, and no more than that.
+
+        :raises LocalaiError: ``pve-shutdown-timeout``: it still runs.
+        """
+        self._power(vmid, "shutdown", "stopped", timeout_s + 30, timeout=timeout_s)
 
     def _power(self, vmid: int, action: str, wanted: str, timeout_s: float, **parameters: Any) -> None:  # noqa: ANN401
         """Whatever call or task ended with: the state that is there afterwards decides."""

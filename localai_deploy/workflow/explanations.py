@@ -74,4 +74,34 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The verifier's checks on the host.",
         fix="Each failed check names what it saw; up repairs what was changed by hand.",
     ),
+    "card-taken-over": Explanation(
+        title="Another run took the card's lease over",
+        cause="The same move was run a second time, or the card was released, while this run was at it.",
+        detection="The lease names another run; it is read before every step of a move.",
+        fix="localai-deploy gpu list shows who has the card now; run again if it is to go elsewhere.",
+    ),
+    "card-move-undone": Explanation(
+        title="A card was not moved, and all is as it was before",
+        cause="The VM that was to get it did not start, or runs without it.",
+        detection="The VM's start and config, and what its guest agent tells of PCI devices.",
+        fix="Remove the cause that is named, then run again.",
+    ),
+    "card-move-stuck": Explanation(
+        title="A card was not moved, and its old VM did not get it back",
+        cause="Two things went wrong one after the other; both are named.",
+        detection="The way back failed at a step.",
+        fix="Remove the causes. The same command goes on with the move; a move to the old VM goes back.",
+    ),
+    "card-not-there": Explanation(
+        title="A VM runs without the card that it was given",
+        cause="It was running when the card was put into its config, or the guest does not see the device.",
+        detection="The config that the VM was started with; /proc/bus/pci/devices, through the guest agent.",
+        fix="Shut the VM down and start it again; look at its console for messages about PCI.",
+    ),
+    "card-foreign": Explanation(
+        title="A VM that is not ours has a part in it",
+        cause="It would be shut down or started, or its config be changed.",
+        detection="Pool, tag and block say which VMs are ours.",
+        fix="Give --foreign when that is meant; rights for that one VM are enough, lacking ones are named.",
+    ),
 }

@@ -39,6 +39,7 @@ def test_taken_kept_and_given_back(place: CardPlace) -> None:
     assert caught.value.exit_code == ExitCode.HELD
     assert leases.give_back("gpu0", a)
     assert not leases.give_back("gpu0", a)
+    assert not leases.free("gpu0")
     assert place.cluster.mappings["gpu0"].description == "the left slot"
 
 

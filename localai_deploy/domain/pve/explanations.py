@@ -152,6 +152,24 @@ EXPLANATIONS: dict[str, Explanation] = {
         ),
         fix="localai-deploy gpu list shows who has it; gpu move gives it to another, gpu release frees it.",
     ),
+    "vm-unknown": Explanation(
+        title="The node has no such VM",
+        cause="A typo, or a VM that the token may not see.",
+        detection="GET /cluster/resources.",
+        fix="Name one that the message lists; VM.Audit on /vms/VMID lets a token see a VM that is not ours.",
+    ),
+    "vm-name-ambiguous": Explanation(
+        title="Several VMs have that name",
+        cause="Proxmox lets names repeat.",
+        detection="GET /cluster/resources.",
+        fix="Name the VM by its id.",
+    ),
+    "vm-config-full": Explanation(
+        title="The VM has as many passthrough devices as it can have",
+        cause="hostpci0 to hostpci15 are taken.",
+        detection="The VM's config.",
+        fix="Take one out: qm set VMID --delete hostpciN.",
+    ),
     "host-not-made": Explanation(
         title="The host is no VM of ours",
         cause="It was there before us, so it is neither made nor taken away as a whole.",
