@@ -74,36 +74,45 @@ def load_hosts(
     inventory: Path | None,
     overrides: Overrides,
     vault_password_file: Path | None = None,
+    *,
+    only_shown: bool = False,
 ) -> list[InventoryHost]:
     """The hosts that ``names`` (inventory names or patterns; else SSH destinations) stand for.
 
     Where a node is named on the command line, names that the inventory does not know are VMs made ad hoc:
     they have the variables of group ``proxmox_vms``.
 
+    :param only_shown: no node is asked: what is missing to reach one is no error.
     :raises InputError: ``host-missing``, ``host-not-in-inventory``, ``host-is-node``, ``host-name-invalid``,
         ``variable-unknown``, ``setting-invalid``, ``inventory-unreadable``.
     """
     makes_vms = "localai_node" in overrides.settings
     if inventory is None:
-        nodes = Nodes(insecure=overrides.insecure)
+        nodes = Nodes(insecure=overrides.insecure, only_shown=only_shown)
         return [_ad_hoc(name, overrides, nodes) for name in _required(names)]
     names = _required(names) if makes_vms else names
     answer = _read(names, inventory, vault_password_file, makes_vms=makes_vms)
-    nodes = Nodes(_variables(answer["nodes"], inventory), overrides.insecure)
+    nodes = Nodes(_variables(answer["nodes"], inventory), overrides.insecure, only_shown)
     _refuse_strangers(names, answer["known"], inventory)
     _refuse_nodes(names, answer["nodes"])
     return _from_inventory(names, inventory, overrides, answer["hosts"], nodes)
 
 
-def load_nodes(inventory: Path | None, vault_password_file: Path | None = None, *, insecure: bool) -> Nodes:
+def load_nodes(
+    inventory: Path | None,
+    vault_password_file: Path | None = None,
+    *,
+    insecure: bool,
+    only_shown: bool = False,
+) -> Nodes:
     """The nodes of group ``proxmox_nodes``; none without an inventory.
 
     :raises InputError: as :func:`load_hosts`.
     """
     if inventory is None:
-        return Nodes(insecure=insecure)
+        return Nodes(insecure=insecure, only_shown=only_shown)
     answer = _read(None, inventory, vault_password_file)
-    return Nodes(_variables(answer["nodes"], inventory), insecure)
+    return Nodes(_variables(answer["nodes"], inventory), insecure, only_shown)
 
 
 def _required(names: Sequence[str]) -> list[str]:

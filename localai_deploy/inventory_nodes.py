@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from localai_deploy.domain.pve.credentials import (
+    ApiToken,
     NodeConnection,
     from_environment,
     parse_token,
@@ -15,12 +16,14 @@ from localai_deploy.domain.pve.credentials import (
 from localai_deploy.domain.pve.wish import VmWish, vm_spec
 from localai_deploy.domain.settings import Sourced, resolve_all
 from localai_deploy.domain.vm_settings import NODE_SETTINGS
-from localai_deploy.errors import InputError
+from localai_deploy.errors import InputError, LocalaiError
 from localai_deploy.sandbox_record import NODE as SANDBOX
 from localai_deploy.sandbox_record import sandbox_connection
 
 NODES_GROUP = "proxmox_nodes"
 _TOKEN = ("USER", "TOKEN_ID", "TOKEN_SECRET")
+_NOBODY = ApiToken("", "", "")
+_LACKS = frozenset({"pve-host-missing", "pve-token-invalid", "sandbox-not-running", "sandbox-died"})
 _KEYS = ("id_ed25519", "id_ecdsa", "id_rsa", "id_ed25519_sk", "id_ecdsa_sk")
 
 
@@ -30,10 +33,12 @@ class Nodes:
 
     :param variables: node's inventory name → variable → value with its source.
     :param insecure: verify no certificate but pinned ones, whatever the inventory says.
+    :param only_shown: nobody is asked: what is missing to reach a node is no error.
     """
 
     variables: Mapping[str, Mapping[str, Sourced]] = field(default_factory=dict, repr=False)
     insecure: bool = False
+    only_shown: bool = False
 
     def connection(self, name: str, environment: Mapping[str, str] = os.environ) -> NodeConnection:
         """The node called ``name``: an entry of the inventory, the sandbox, else by ``PROXMOX_HOST``.
@@ -41,13 +46,32 @@ class Nodes:
         :raises InputError: ``pve-host-missing``, ``pve-token-invalid``, ``setting-invalid``.
         :raises LocalaiError: ``sandbox-not-running``, ….
         """
-        if name in self.variables:
-            found = _from_settings(name, self.settings(name, environment))
-        elif name == SANDBOX:
-            found = sandbox_connection(environment)
-        else:
-            found = from_environment(environment, name)
+        if self.only_shown and self.lack(name, environment):
+            settings = self.settings(name, environment)
+            own_name = settings["localai_proxmox_node"].value
+            return NodeConnection(own_name or name, settings["localai_proxmox_host"].value, _NOBODY)
+        found = self._whole(name, environment)
         return replace(found, insecure=True) if self.insecure else found
+
+    def _whole(self, name: str, environment: Mapping[str, str]) -> NodeConnection:
+        if name in self.variables:
+            return _from_settings(name, self.settings(name, environment))
+        if name == SANDBOX:
+            return sandbox_connection(environment)
+        return from_environment(environment, name)
+
+    def lack(self, name: str, environment: Mapping[str, str] = os.environ) -> LocalaiError | None:
+        """What is missing to reach the node.
+
+        :raises InputError: what is there is malformed.
+        """
+        try:
+            self._whole(name, environment)
+        except LocalaiError as error:
+            if error.error_id not in _LACKS:
+                raise
+            return error
+        return None
 
     def settings(self, name: str, environment: Mapping[str, str] = os.environ) -> dict[str, Sourced]:
         """The settings of a node with their sources.
@@ -61,7 +85,7 @@ class Nodes:
         if name in self.variables:
             layers += [_given(self.variables[name]), _of_environment(environment, _TOKEN)]
         elif name == SANDBOX:
-            layers += [_of_record(sandbox_connection(environment))]
+            layers += [] if self.only_shown and self.lack(name, environment) else [_of_sandbox(environment)]
         else:
             layers += [_of_environment(environment, (*_TOKEN, "HOST", "CA_FILE", "FINGERPRINT"))]
         return resolve_all(NODE_SETTINGS, layers)
@@ -80,7 +104,8 @@ def _of_environment(environment: Mapping[str, str], parts: Iterable[str]) -> dic
     }
 
 
-def _of_record(connection: NodeConnection) -> dict[str, Sourced]:
+def _of_sandbox(environment: Mapping[str, str]) -> dict[str, Sourced]:
+    connection = sandbox_connection(environment)
     values = {
         "host": connection.host,
         "node": connection.node,

@@ -17,11 +17,11 @@ from localai_deploy.cli.options import (
     hosts_from,
     warn_of_insecure,
 )
-from localai_deploy.cli.output import HOST_VARIABLES, load_schema, print_json, schema_names
+from localai_deploy.cli.output import HOST_VARIABLES, error_data, load_schema, print_json, schema_names
 from localai_deploy.cli.terminal import hanging, show, width_of
 from localai_deploy.domain.settings import SETTINGS, Sourced, suggestion
 from localai_deploy.domain.vm_settings import NODE_SETTINGS, VM_SETTINGS
-from localai_deploy.errors import InputError
+from localai_deploy.errors import InputError, LocalaiError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -50,7 +50,7 @@ def config() -> None:
 def show_values(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
     """Show every value of HOST, or of a node of the inventory, and where it came from.
 
-    Secrets are redacted.
+    Secrets are redacted. What is missing to reach a node is named.
     """
     known = _nodes(options)
     shown = _hosts(hosts, known.variables, options)
@@ -59,7 +59,7 @@ def show_values(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
     settings = {name: known.settings(name) for name in dict.fromkeys([*named, *places])}
     warn_of_insecure(_trust(one) for name, one in settings.items() if name not in places)
     found = [_host_data(host) for host in shown]
-    nodes = [_node_data(name, one) for name, one in settings.items()]
+    nodes = [_node_data(name, one, known.lack(name)) for name, one in settings.items()]
     if options["output"] == "json":
         print_json("config", hosts=found, nodes=nodes)
         return
@@ -72,7 +72,8 @@ def _nodes(options: Mapping[str, Any]) -> Nodes:
     from localai_deploy.inventory import load_nodes
 
     insecure = bool(options["insecure"])
-    return load_nodes(options["inventory"], options["vault_password_file"], insecure=insecure)
+    place = options["inventory"], options["vault_password_file"]
+    return load_nodes(*place, insecure=insecure, only_shown=True)
 
 
 def _hosts(names: tuple[str, ...], nodes: Collection[str], options: Mapping[str, Any]) -> list[InventoryHost]:
@@ -81,14 +82,14 @@ def _hosts(names: tuple[str, ...], nodes: Collection[str], options: Mapping[str,
     if names and not others:
         return []
     try:
-        return hosts_from(others, options)
+        return hosts_from(others, options, only_shown=True)
     except InputError as error:
         if nodes and not names and error.error_id == "host-missing":
             return []
         raise
 
 
-def _node_data(name: str, settings: Mapping[str, Sourced]) -> dict[str, Any]:
+def _node_data(name: str, settings: Mapping[str, Sourced], lack: LocalaiError | None) -> dict[str, Any]:
     secrets = {one.name for one in NODE_SETTINGS if one.secret}
     return {
         "node": name,
@@ -96,6 +97,7 @@ def _node_data(name: str, settings: Mapping[str, Sourced]) -> dict[str, Any]:
             key.removeprefix("localai_proxmox_"): _redacted(settings[key].value) for key in sorted(secrets)
         },
         "settings": _settings_data(settings, set(settings) - secrets),
+        **({"lack": error_data(lack)} if lack else {}),
     }
 
 
@@ -142,6 +144,10 @@ def _lines(one: Mapping[str, Any], width: int) -> Iterator[str]:
             yield click.style(line, dim=True)
     for name, state in one["secrets"].items():
         yield f"  {name:<29} {state}"
+    if lack := one.get("lack"):
+        text = ": ".join(filter(None, (lack["what"], lack["why"])))
+        for line in hanging(f"{text} [{lack['id']}]", first="  ! ", rest="    ", width=width):
+            yield click.style(line, fg="yellow")
 
 
 def _value_lines(value: object) -> list[str]:

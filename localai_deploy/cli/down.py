@@ -58,7 +58,7 @@ def down(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
 
 
 def _look(wanted: Sequence[InventoryHost], stack: ExitStack, *, purge: bool) -> list[Answer[Removal]]:
-    targets = workflow.open_targets(wanted, stack)
+    targets = workflow.open_targets(wanted, stack, say)
 
     def plan(host: InventoryHost) -> Removal:
         return plan_removal(host, targets[host.name], say, stack, purge=purge)

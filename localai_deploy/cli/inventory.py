@@ -12,6 +12,7 @@ import click
 from localai_deploy.cli.inventory_view import file_lines, look_lines
 from localai_deploy.cli.options import hosts_from, node_options, require_consent, yes_option
 from localai_deploy.cli.output import error_data, print_json
+from localai_deploy.cli.progress import say
 from localai_deploy.cli.terminal import note, show, width_of
 from localai_deploy.errors import ExitCode, InputError, LocalaiError
 from localai_deploy.inventory import InventoryHost
@@ -41,7 +42,7 @@ def refresh(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     """
     files = InventoryFiles(_directory(options))
     wanted = _vms(hosts_from(hosts, options), named=bool(hosts))
-    looks = look_at_entries(files, wanted)
+    looks = look_at_entries(files, wanted, say)
     _tell(looks, files, as_json=options["output"] == "json")
     changes = files.changes()
     if changes and not options["check"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from localai_deploy.cli.terminal import wants_color
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.spinner import Spinner
 
 _PER_SECOND = 8
+_ON_SCREEN: list[LiveLines] = []
 
 
 def can_change_lines() -> bool:
@@ -54,12 +55,14 @@ class LiveLines:
             redirect_stderr=False,
         )
         self._live.start()
+        _ON_SCREEN.append(self)
 
     def stop(self) -> None:
         """Take the lines off the screen."""
         if self._live is not None:
             self._live.stop()
             self._live = None
+            _ON_SCREEN.remove(self)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -79,3 +82,12 @@ class LiveLines:
         first, *more = [Text(line, no_wrap=True, overflow="ellipsis") for line in self._lines() or [""]]
         spinner.update(text=first)
         return Group(spinner, *more)
+
+
+@contextmanager
+def all_paused() -> Iterator[None]:
+    """Nothing that changes is on the screen for the time of the context."""
+    with ExitStack() as stack:
+        for one in _ON_SCREEN.copy():
+            stack.enter_context(one.paused())
+        yield

@@ -179,13 +179,13 @@ def pull(host: str, reference: str, **options: Any) -> None:  # noqa: ANN401
 def _target(host: str, options: dict[str, Any]) -> Iterator[Target]:
     wanted = host_from(host, options)
     with ExitStack() as stack:
-        yield workflow.open_targets([wanted], stack)[wanted.name]
+        yield workflow.open_targets([wanted], stack, say)[wanted.name]
 
 
 @contextmanager
 def _deployed(host: str, options: dict[str, Any]) -> Iterator[PlannedHost]:
     wanted = host_from(host, options)
     with ExitStack() as stack:
-        target = workflow.open_targets([wanted], stack)[wanted.name]
+        target = workflow.open_targets([wanted], stack, say)[wanted.name]
         hold(target, stack, say)
         yield recorded_host(wanted, target, say)

@@ -114,7 +114,7 @@ def permissions(node_name: str, **options: Any) -> None:  # noqa: ANN401
         return
     from localai_deploy.proxmox.client import PveClient
 
-    client = PveClient(_connection(node_name, options))
+    client = PveClient(_connection(node_name, options), on_retry=say)
     version = client.version()
     place = _chosen(client, _place(client.node, options))
     views = [_seen(client, access, options) for access in _accesses(place, version, options)]

@@ -168,14 +168,17 @@ def verbose_option(command: Command) -> Command:
     return click.option("-v", "--verbose", is_flag=True, help="Show every task.")(command)
 
 
-def hosts_from(names: tuple[str, ...], options: Mapping[str, Any]) -> list[InventoryHost]:
-    """The hosts that arguments and options of a command stand for."""
+def hosts_from(
+    names: tuple[str, ...], options: Mapping[str, Any], *, only_shown: bool = False
+) -> list[InventoryHost]:
+    """The hosts that arguments and options of a command stand for; see :func:`load_hosts`."""
     from localai_deploy.inventory import Overrides, load_hosts
 
     password = _ask_password() if options.get("ask_become_pass") else ""
     overrides = Overrides(_flag_settings(options), password, insecure=bool(options.get("insecure")))
     names = _vm_names(names, options)
-    hosts = load_hosts(names, options.get("inventory"), overrides, options.get("vault_password_file"))
+    place = options.get("inventory"), overrides, options.get("vault_password_file")
+    hosts = load_hosts(names, *place, only_shown=only_shown)
     warn_of_insecure(host.vm.node for host in hosts if host.vm)
     return hosts
 
@@ -184,9 +187,10 @@ def existing_hosts_from(names: tuple[str, ...], options: Mapping[str, Any]) -> l
     """The same for commands about what is there: a node alone stands for all VMs of ours on it."""
     if names or not options.get("node"):
         return hosts_from(names, options)
+    from localai_deploy.cli.progress import say
     from localai_deploy.workflow.owned import owned_names
 
-    found = owned_names(node_from(options["node"], options))
+    found = owned_names(node_from(options["node"], options), say)
     return hosts_from(tuple(found), options) if found else []
 
 

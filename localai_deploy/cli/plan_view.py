@@ -34,7 +34,7 @@ def run_plan(hosts: Sequence[InventoryHost], options: Mapping[str, Any]) -> int:
     :param options: ``update``, ``output`` and, of ``plan`` alone, ``detailed_exitcode``.
     """
     with ExitStack() as stack:
-        targets = workflow.open_targets(hosts, stack)
+        targets = workflow.open_targets(hosts, stack, say)
         looked = workflow.look(hosts, targets, Choices(update=options["update"]), say)
     if options["output"] == "json":
         print_json("plan", hosts=[plan_data(one) for one in looked])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from localai_deploy.cli.live import LiveLines
+from localai_deploy.cli.live import LiveLines, all_paused
 from localai_deploy.cli.terminal import note
 from localai_deploy.domain.plan import StepKind
 from localai_deploy.domain.units import format_bytes
@@ -27,8 +27,9 @@ Clock = Callable[[], float]
 
 
 def say(line: str) -> None:
-    """One line on stderr."""
-    note(click.style(f"· {line}", dim=True))
+    """One line on stderr that stays, above those that change."""
+    with all_paused():
+        note(click.style(f"· {line}", dim=True))
 
 
 @dataclass(slots=True)

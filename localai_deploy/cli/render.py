@@ -36,7 +36,7 @@ def render(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
     """
     wanted = hosts_from(hosts, options)
     with ExitStack() as stack:
-        targets = workflow.open_targets(wanted, stack)
+        targets = workflow.open_targets(wanted, stack, say)
         looked = workflow.look(wanted, targets, Choices(update=options["update"]), say)
         planned = [one.planned for one in looked if one.planned and one.planned.deployment]
         stopped = obstacle(looked)

@@ -57,7 +57,7 @@ def up(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     if options["dry_run"]:
         return run_plan(wanted, options)
     with ExitStack() as stack:
-        targets = workflow.open_targets(wanted, stack)
+        targets = workflow.open_targets(wanted, stack, say)
         looked = workflow.look(wanted, targets, Choices(update=options["update"]), say, lock=stack)
         print_plans(looked, err=True)
         ready = [one.planned for one in looked if one.planned and not one.planned.plan.blockers]
@@ -98,7 +98,7 @@ def _enter(
     from localai_deploy.workflow.entries import write_entries
 
     done = [one.host for one in ready if result.outcomes[one.host.name].error is None]
-    written = write_entries(entries, done)
+    written = write_entries(entries, done, say)
     for line in file_lines(entries.directory, written.changes):
         note(line)
     for node in written.missing_nodes:

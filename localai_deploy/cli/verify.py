@@ -15,8 +15,8 @@ from localai_deploy.cli.failure import error_lines
 from localai_deploy.cli.options import existing_hosts_from, host_options
 from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.progress import RunProgress, say
-from localai_deploy.cli.terminal import note, show, width_of
-from localai_deploy.errors import ExitCode
+from localai_deploy.cli.terminal import show, width_of
+from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.verifier.report import CheckResult, Report
 from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow.observe import PlannedHost
@@ -34,12 +34,12 @@ def verify(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     """Check HOST against its deployment record (and the inventory, if given): exit 4 on a failure."""
     wanted = existing_hosts_from(hosts, options)
     if not wanted:
-        note(f"no VM of ours is on node {options['node']}")
+        raise _nothing_there(options["node"])
     as_json, junit = options["output"] == "json", options["junit"]
     if junit:
         junit.open("a").close()
     with ExitStack() as stack:
-        targets = workflow.open_targets(wanted, stack)
+        targets = workflow.open_targets(wanted, stack, say)
         answers = recorded_hosts(wanted, targets, say)
         report = _check([one.value for one in answers if one.value], as_json=as_json)
     if junit:
@@ -49,6 +49,15 @@ def verify(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     else:
         _print_verdicts(report, answers)
     return _exit_code(report, answers)
+
+
+def _nothing_there(node: str) -> LocalaiError:
+    return LocalaiError(
+        "vm-missing",
+        f"no VM of ours is on node {node}",
+        why="without one nothing can be proven",
+        hint=f"localai-deploy up --node {node} --name NAME makes one",
+    )
 
 
 def _check(planned: Sequence[PlannedHost], *, as_json: bool) -> Report:

@@ -8,6 +8,7 @@ from typing import Any
 from localai_deploy.domain.pve.images import CloudImage
 from localai_deploy.errors import LocalaiError
 from localai_deploy.proxmox.client import TRANSIENT, PveClient
+from localai_deploy.proxmox.jobs import Jobs
 from localai_deploy.proxmox.tasks import TaskWaiter
 
 DOWNLOAD_TIMEOUT_S = 3600
@@ -23,6 +24,7 @@ class ImageStore:
     def __init__(self, client: PveClient, waiter: TaskWaiter) -> None:
         self._client = client
         self._waiter = waiter
+        self._jobs = Jobs(client, waiter)
 
     def contents(self, storage: str) -> frozenset[str]:
         """What the storage is set up to hold (``import``, ``iso``, ``images``, …)."""
@@ -110,18 +112,32 @@ class ImageStore:
                         raise
 
     def upload_seed(self, storage: str, file_name: str, content: bytes) -> str:
-        """Upload a seed ISO; one of the same name is replaced."""
+        """Upload a seed ISO; one of the same name is replaced.
+
+        When the answer or the task is lost, the volume itself tells whether all of it has come.
+
+        :param file_name: of this content alone.
+        :returns: its volume id.
+        :raises LocalaiError: ``pve-content-missing``, ``pve-storage-full``, …; ``pve-readback-failed``.
+        """
         self._require(storage, "iso")
-        file = io.BytesIO(content)
+        file, volume = io.BytesIO(content), f"{storage}:iso/{file_name}"
         file.name = file_name
-        upid = self._client.post(
-            f"nodes/{self._client.node}/storage/{storage}/upload", content="iso", filename=file
-        )
-        self._waiter.wait(str(upid), UPLOAD_TIMEOUT_S)
-        volume = f"{storage}:iso/{file_name}"
-        if volume not in self.volumes(storage, "iso"):
+        path = f"nodes/{self._client.node}/storage/{storage}/upload"
+        try:
+            self._jobs.run(
+                lambda: self._client.post(path, content="iso", filename=file), "imgcopy", "", UPLOAD_TIMEOUT_S
+            )
+        except LocalaiError as error:
+            if error.error_id not in _UNKNOWN_END or not self._is_whole(storage, volume, len(content)):
+                raise
+        if not self._is_whole(storage, volume, len(content)):
             raise LocalaiError("pve-readback-failed", f"seed {volume} is not there after its upload")
         return volume
+
+    def _is_whole(self, storage: str, volume: str, size_bytes: int) -> bool:
+        entry = self.volumes(storage, "iso").get(volume)
+        return entry is not None and int(entry["size"]) == size_bytes
 
     def remove(self, storage: str, volume: str) -> None:
         """Delete a volume."""

@@ -31,15 +31,17 @@ def open_node(
     connection: NodeConnection,
     on_line: Callable[[str], None] = lambda _: None,
     *,
+    on_retry: Callable[[str], None] = lambda _: None,
     timeout_s: float = TIMEOUT_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> PveNode:
     """The node; nothing is asked yet.
 
     :param on_line: hears each line of the logs of tasks that are waited for.
+    :param on_retry: hears which look is about to be asked again, and why.
     :param timeout_s: for one call.
     """
-    client = PveClient(connection, timeout_s, sleep=sleep)
+    client = PveClient(connection, timeout_s, on_retry=on_retry, sleep=sleep)
     waiter = TaskWaiter(client, sleep=sleep, on_line=on_line)
     vms = VmStore(client, waiter)
     return PveNode(

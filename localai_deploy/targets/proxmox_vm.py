@@ -45,6 +45,15 @@ def _silent(text: str, looks: int) -> None:
     """Nobody listens."""
 
 
+def vm_missing(node: str, name: str) -> LocalaiError:
+    """The error for a VM that is asked for and is not there."""
+    return LocalaiError(
+        "vm-missing",
+        f"no VM of ours on {node} is named {name}",
+        hint=f"localai-deploy status --node {node} lists what is ours there",
+    )
+
+
 class ProxmoxVm:
     """See :class:`localai_deploy.targets.base.Target`; before the guest is up only its node can be asked."""
 
@@ -201,15 +210,8 @@ class ProxmoxVm:
     def _mine(self) -> VmFacts:
         vm = self._node.vms.named(self.wish.spec.name)
         if vm is None:
-            raise self._missing()
+            raise vm_missing(self._node.name, self.wish.spec.name)
         return vm
-
-    def _missing(self) -> LocalaiError:
-        return LocalaiError(
-            "vm-missing",
-            f"no VM of ours on {self._node.name} is named {self.wish.spec.name}",
-            hint="localai-deploy status --node NODE lists what is ours there",
-        )
 
     def connect(self) -> Executor:
         """Find the guest's address and key through its node, then log in."""
@@ -265,7 +267,7 @@ class ProxmoxVm:
         vms = [one.vmid for one in (seen.vm, seen.begun) if one is not None]
         seeds = {*removable_seeds(seen), *([seen.vm.seed] if seen.vm and seen.vm.seed else [])}
         if not vms and not seeds:
-            raise self._missing()
+            raise vm_missing(self._node.name, self.wish.spec.name)
         for vmid in vms:
             self._node.vms.delete(vmid)
         for volume in sorted(seeds):

@@ -55,15 +55,15 @@ class DeployResult:
     written: Mapping[str, Path] = field(default_factory=dict)
 
 
-def open_targets(hosts: Sequence[InventoryHost], stack: ExitStack) -> dict[str, Target]:
-    """A target per host; connections close with ``stack``."""
+def open_targets(hosts: Sequence[InventoryHost], stack: ExitStack, say: Say) -> dict[str, Target]:
+    """A target per host; connections close with ``stack``, and looks that are repeated are told."""
     targets = {}
     for host in hosts:
         password = host.secrets.become_password
         if host.vm is None:
             target = open_target(host.name, host.connection, become_password=password)
         else:
-            target = open_vm(host.name, host.vm, become_password=password)
+            target = open_vm(host.name, host.vm, become_password=password, on_retry=say)
         stack.callback(target.close)
         targets[host.name] = target
     return targets

@@ -16,6 +16,7 @@ from localai_deploy.inventory_entry import kept_settings
 from localai_deploy.inventory_files import FileChange, InventoryFiles
 from localai_deploy.sandbox_record import NODE as SANDBOX
 from localai_deploy.workflow.guests import Guest, ask_guests
+from localai_deploy.workflow.telling import Say
 from localai_deploy.workflow.together import Answer
 
 
@@ -71,12 +72,15 @@ def prepare_entries(
     return Entries(directory, files.is_new or INFERENCE_GROUP in known, settings, nodes)
 
 
-def write_entries(entries: Entries, hosts: Sequence[InventoryHost]) -> Written:
-    """Write VMs that are up into the inventory."""
+def write_entries(entries: Entries, hosts: Sequence[InventoryHost], say: Say = lambda _: None) -> Written:
+    """Write VMs that are up into the inventory.
+
+    :param say: hears which look at a node is repeated.
+    """
     errors: dict[str, LocalaiError] = {}
     files = InventoryFiles(entries.directory)
     begins = files.is_new
-    for answer in ask_guests(hosts):
+    for answer in ask_guests(hosts, say):
         try:
             _put(files, entries, answer)
         except LocalaiError as error:
@@ -144,9 +148,11 @@ class EntryLook:
     error: LocalaiError | None = None
 
 
-def look_at_entries(files: InventoryFiles, hosts: Sequence[InventoryHost]) -> list[EntryLook]:
+def look_at_entries(
+    files: InventoryFiles, hosts: Sequence[InventoryHost], say: Say = lambda _: None
+) -> list[EntryLook]:
     """Ask the nodes, and put what differs into ``files``; :meth:`~InventoryFiles.write` is the caller's."""
-    return [_look(files, answer) for answer in ask_guests(hosts)]
+    return [_look(files, answer) for answer in ask_guests(hosts, say)]
 
 
 def _look(files: InventoryFiles, answer: Answer[Guest]) -> EntryLook:

@@ -14,6 +14,7 @@ from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.proxmox.node import PveNode, open_node
 from localai_deploy.targets.guest import HOST_KEY_FILE
+from localai_deploy.workflow.telling import Say
 from localai_deploy.workflow.together import Answer
 
 
@@ -29,19 +30,22 @@ class Guest:
     access: GuestAccess | None = None
 
 
-def ask_guests(hosts: Sequence[InventoryHost]) -> list[Answer[Guest]]:
-    """The guests of ``hosts``, which are VMs; each node is asked once for all of its own."""
+def ask_guests(hosts: Sequence[InventoryHost], say: Say = lambda _: None) -> list[Answer[Guest]]:
+    """The guests of ``hosts``, which are VMs; each node is asked once for all of its own.
+
+    :param say: hears which look is repeated.
+    """
     wishes = [host.vm for host in hosts if host.vm]
     assert len(wishes) == len(hosts), "only VMs have nodes"  # noqa: S101
-    views = {connection: _view(connection) for connection in dict.fromkeys(one.node for one in wishes)}
+    views = {connection: _view(connection, say) for connection in dict.fromkeys(one.node for one in wishes)}
     return [_answer(host, wish, *views[wish.node]) for host, wish in zip(hosts, wishes, strict=True)]
 
 
 _View = tuple[PveNode, Mapping[str, list[VmFacts]] | LocalaiError]
 
 
-def _view(connection: NodeConnection) -> _View:
-    node = open_node(connection)
+def _view(connection: NodeConnection, say: Say) -> _View:
+    node = open_node(connection, on_retry=say)
     found: dict[str, list[VmFacts]] = {}
     try:
         for vm in node.vms.ours():

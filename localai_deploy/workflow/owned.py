@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from localai_deploy.domain.pve.credentials import NodeConnection
+from localai_deploy.workflow.telling import Say
 
 
-def owned_names(connection: NodeConnection) -> list[str]:
+def owned_names(connection: NodeConnection, say: Say = lambda _: None) -> list[str]:
     """Names of all VMs of ours that the node's cluster has.
 
+    :param say: hears which look is repeated.
     :raises LocalaiError: ``pve-*``, ``tls-*``.
     """
     from localai_deploy.proxmox.node import open_node
 
-    return sorted({one.block.name for one in open_node(connection).vms.members() if not one.block.begun})
+    members = open_node(connection, on_retry=say).vms.members()
+    return sorted({one.block.name for one in members if not one.block.begun})

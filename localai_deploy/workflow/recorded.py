@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from localai_deploy.domain.deployment import Deployment, is_our_record
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
 from localai_deploy.domain.lock import EnvironmentLock
 from localai_deploy.domain.planning import make_plan
+from localai_deploy.domain.pve.planning import VmPlan
 from localai_deploy.domain.reference import ModelFile
 from localai_deploy.domain.spec import Choices, HostSpec
 from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.runtimes import deployment_of
 from localai_deploy.targets.base import Target
-from localai_deploy.workflow.observe import PlannedHost, look_at, plan_host, record_of, survey
+from localai_deploy.targets.proxmox_vm import vm_missing
+from localai_deploy.workflow.observe import PlannedHost, look_at, plan_host, record_of, resolved, survey
 from localai_deploy.workflow.telling import Say
 from localai_deploy.workflow.together import Answer, ask_each
 
@@ -32,20 +35,28 @@ def recorded_host(host: InventoryHost, target: Target, say: Say) -> PlannedHost:
 
     An inventory that names models says what is wanted; else the host's own record does.
 
-    :raises LocalaiError: ``not-deployed`` or ``record-unreadable``.
+    :raises LocalaiError: ``not-deployed``, ``record-unreadable`` or ``vm-missing``.
     """
     if host.settings["localai_models"].value:
         return _wanted_host(host, target, say)
-    vm = survey(host, target, say)
-    if vm is not None and vm.vm is None:
-        raise _not_deployed(host.name)
+    _require_there(survey(host, target, say))
     facts = look_at(target, say, None)
     deployment = recorded_deployment(host, facts)
     return PlannedHost(host, target, facts, deployment, make_plan(deployment.spec, facts, deployment))
 
 
+def _require_there(seen: VmPlan | None) -> None:
+    """A VM must have been made; a host that was there before us need not."""
+    if seen is not None and seen.vm is None:
+        raise vm_missing(seen.node.node, seen.spec.name)
+
+
 def _wanted_host(host: InventoryHost, target: Target, say: Say) -> PlannedHost:
+    """The host as the inventory wants it; of a VM that waits for a restart the guest is looked at too."""
     planned = plan_host(host, target, Choices(), say)
+    _require_there(planned.vm)
+    if not planned.is_up:
+        planned = resolved(replace(planned, facts=look_at(target, say, None)), Choices(), say)
     record = record_of(planned.facts)
     if record is None:
         raise _not_deployed(host.name)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 BOOT_S = 120.0
+_DEADLINES_S = {"container": 300.0, "qemu": 2000.0, "resume": 2000.0}
+"""No command takes longer, by the kind of guests."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,11 @@ class NodeVm:
 
     def host_key(self) -> str:
         """The guest's own, in base64."""
-        found = self.sandbox.client().get(f"{self.path}/agent/file-read", file=HOST_KEY)
-        return str(found["content"].split()[1])
+        return self.file(HOST_KEY).split()[1]
+
+    def file(self, path: str) -> str:
+        """A file of the guest, read by its agent."""
+        return str(self.sandbox.client().get(f"{self.path}/agent/file-read", file=path)["content"])
 
     def begin(self, *words: str) -> None:
         """Run a command in the guest as root, without waiting."""
@@ -132,14 +137,17 @@ class NodeVm:
 
 
 @contextmanager
-def node_place(lab: Lab, directory: Path) -> Iterator[NodePlace]:
-    """A node with container guests that reach the lab's mirror, and somebody new; nothing stays."""
-    offer = make_offer(lab, bootable=False)
+def node_place(lab: Lab, directory: Path, body: str = "container") -> Iterator[NodePlace]:
+    """A node whose guests reach the lab's mirror, and somebody new; nothing stays.
+
+    :param body: kind of the guests.
+    """
+    offer = make_offer(lab, bootable=body != "container")
     sandbox = new_user(directory / "owner")
     cache = ("--cache", str(lab.directory / "sandbox"))
-    started = sandbox.started("--body", "container", *cache, *offer["options"])
+    started = sandbox.started("--body", body, *cache, *offer["options"])
     node = {DIRECTORY_VARIABLE: str(sandbox.runtime)}
-    user = new_vm_user(directory / "home", node, offer["variables"])
+    user = new_vm_user(directory / "home", node, offer["variables"], deadline_s=_DEADLINES_S[body])
     try:
         yield NodePlace(sandbox, Path(started["data"]), int(started["pid"]), user)
     finally:

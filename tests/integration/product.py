@@ -13,8 +13,6 @@ from typing import Any
 
 import yaml
 
-_DEADLINE_S = 300.0
-
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -43,10 +41,14 @@ def _errors_of(host: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody with an empty home; ``environment`` adds to what they have."""
+    """Somebody with an empty home; ``environment`` adds to what they have.
+
+    :param deadline_s: no command of theirs takes longer.
+    """
 
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    deadline_s: float = 300.0
 
     @property
     def state(self) -> Path:
@@ -74,7 +76,7 @@ class User:
         """Run ``localai-deploy WORDS`` to its end, which a hang does not reach."""
         process = self.start(*words, **environment)
         try:
-            stdout, stderr = process.communicate(timeout=_DEADLINE_S)
+            stdout, stderr = process.communicate(timeout=self.deadline_s)
         finally:
             process.kill()
         return Ended(process.returncode, stdout, stderr)

@@ -6,13 +6,12 @@ The tests go one way in this order, on one node with two VMs: what an earlier on
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -20,6 +19,7 @@ import yaml
 from localai_deploy.sandbox_record import DIRECTORY_VARIABLE
 from tests.integration.controller import end_process, wait_for
 from tests.integration.node_place import BOOT_S, NodePlace, NodeVm, node_place
+from tests.integration.node_runs import CALLS_AT_MOST, Run, calls_of_making, run, up
 from tests.integration.product import Ended
 from tests.integration.vm_user import CORES, VmUser, document
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.host
 
-CALLS_AT_MOST = 30
-"""API calls of a run that finds a VM as it should be."""
 SILENT_S = 12.0
 LONG_SILENT_S = 60.0
 """Longer than the client waits for one answer."""
@@ -70,46 +68,6 @@ def stranger(place: NodePlace, agent: Path, tmp_path: Path) -> Iterator[VmUser]:
     yield user
     for pid in user.processes():
         end_process(pid)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A command's end with what it asked of the node."""
-
-    ended: Ended
-    requests: list[str]
-    seconds: float
-
-    @property
-    def host(self) -> dict[str, Any]:
-        """The one host of its document."""
-        (host,) = document(self.ended)["hosts"]
-        return dict(host)
-
-    @property
-    def changes(self) -> list[str]:
-        """Calls that are more than a look; all of them went well."""
-        found = [line.rsplit(" ", 1) for line in self.requests if not line.startswith("GET ")]
-        assert {status for _, status in found} <= {"200"}, self.requests
-        return [re.sub(r"/nodes/sandbox|localai-seed-\w+-\w+", "", call) for call, _ in found]
-
-    def tell(self, title: str) -> None:
-        phases = re.findall(r"^\S+ +(\w+) +changed=\d+  \((.* s)\)$", self.ended.stderr, re.MULTILINE)
-        steps = ", ".join(f"{name} {seconds}" for name, seconds in phases)
-        print(f"{title}: {self.seconds:.1f} s, {len(self.requests)} API calls; {steps}")
-
-
-def run(place: NodePlace, *words: str) -> Run:
-    before, began = len(place.requests()), time.monotonic()
-    ended = place.user.run(*words, "-o", "json")
-    assert "Traceback" not in ended.stderr, ended.stderr
-    return Run(ended, place.requests()[before:], time.monotonic() - began)
-
-
-def up(place: NodePlace, *words: str) -> Run:
-    done = run(place, "up", "--yes", "-i", str(place.user.inventory), "--node", "sandbox", *words)
-    assert done.ended.code == 0, done.ended
-    return done
 
 
 def all_of_inventory(place: NodePlace, command: str) -> list[str]:
@@ -153,17 +111,7 @@ def test_up_makes_a_vm_and_proves_it(place: NodePlace, deployed: Deployed, a: No
     first, config = deployed.run, a.config()
     assert first.host["verification"]["passed"] is True
     assert "Paris" in first.host["completion"]["text"]
-    assert first.changes == [
-        "POST /storage/local/download-url",
-        "POST /pools",
-        "POST /storage/local/upload",
-        "POST /qemu",
-        f"PUT /qemu/{a.vmid}/config",
-        f"PUT /qemu/{a.vmid}/resize",
-        f"POST /qemu/{a.vmid}/status/start",
-        f"PUT /qemu/{a.vmid}/config",
-        "DELETE /storage/local/content/local:iso/.iso",
-    ]
+    assert first.changes == calls_of_making(a.vmid)
     assert (config["cores"], config["memory"], config["tags"]) == (2, "1024", "localai")
     assert config["scsi0"].endswith(",size=8G")
     assert "scsi1" not in config

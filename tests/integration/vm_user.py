@@ -78,20 +78,25 @@ class VmUser(User):
 
 
 def new_vm_user(
-    home: Path, node: Mapping[str, str], variables: Mapping[str, Any], key: Path | None = None
+    home: Path,
+    node: Mapping[str, str],
+    variables: Mapping[str, Any],
+    key: Path | None = None,
+    deadline_s: float = 300.0,
 ) -> VmUser:
     """Somebody new.
 
     :param node: environment in which the node is found.
     :param variables: of VMs: image, mirrors.
     :param key: private SSH key; without one a new one is made.
+    :param deadline_s: no command of theirs takes longer.
     """
     home.mkdir(parents=True)
     if key is None:
         key = home / "id_ed25519"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     runtime = tempfile.mkdtemp(prefix="v-", dir="/dev/shm")
-    user = VmUser(home, {**node, "XDG_RUNTIME_DIR": runtime})
+    user = VmUser(home, {**node, "XDG_RUNTIME_DIR": runtime}, deadline_s)
     groups = user.inventory / "group_vars"
     groups.mkdir(parents=True)
     settings = {**_SETTINGS, **variables, "localai_ssh_key": str(key)}

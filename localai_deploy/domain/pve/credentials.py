@@ -98,12 +98,17 @@ def parse_token(user: str, token_id: str, secret: str) -> ApiToken:
     """
     match = _TOKEN_ID.fullmatch(token_id)
     owner = (match["user"] if match else "") or user
-    if match is None or "@" not in owner or not secret:
+    parts = {
+        "a user with realm, such as localai@pve (PROXMOX_USER)": "@" in owner,
+        "a token's name (PROXMOX_TOKEN_ID)": match is not None,
+        "its secret (PROXMOX_TOKEN_SECRET)": secret != "",
+    }
+    if match is None or not all(parts.values()):
         raise InputError(
             "pve-token-invalid",
             "the Proxmox API token is incomplete",
-            why="a user with realm (user@pve), a token's name and its secret are needed",
-            hint="set PROXMOX_USER, PROXMOX_TOKEN_ID and PROXMOX_TOKEN_SECRET",
+            why="missing or malformed: " + "; ".join(part for part, there in parts.items() if not there),
+            hint="set them in the environment, or for a node of the inventory localai_proxmox_user, …",
         )
     return ApiToken(owner, match["token"], secret)
 

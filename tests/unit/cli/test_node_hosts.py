@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -166,8 +167,35 @@ def test_status_of_a_vm_that_is_not_there(node: Node, run: Callable[..., Ended])
 
 
 def test_verify_of_a_vm_that_is_not_there(node: Node, run: Callable[..., Ended]) -> None:
-    assert "[not-deployed]" in run("verify", "--node", "pve1", "gone").err
-    assert "no VM of ours is on node pve1" in run("verify", "--node", "pve1").err
+    """Nothing was verified, so nothing failed either: the world is not as it should be."""
+    for words, fix in (("gone",), "status --node pve1"), ((), "up --node pve1 --name NAME"):
+        done = run("verify", "--node", "pve1", *words)
+        assert (done.code, done.out) == (3, "")
+        assert "[vm-missing]" in done.err
+        assert fix in done.err
+        told = run("verify", "--node", "pve1", *words, "-o", "json")
+        assert (told.code, told.data["error"]["id"], problems(told.data)) == (3, "vm-missing", [])
+
+
+def test_verify_of_a_vm_of_the_inventory_that_is_not_there(
+    node: Node, home: Path, run: Callable[..., Ended]
+) -> None:
+    node.add_vm("spare", 1001, running=False)
+    alone = run("verify", "-i", str(home), "llm", "-o", "json")
+    assert (alone.code, alone.data["error"]["id"]) == (3, "vm-missing")
+    both = run("verify", "-i", str(home), "llm", "spare", "-o", "json")
+    assert (both.code, problems(both.data)) == (3, [])
+    assert [one["error"]["id"] for one in both.data["hosts"]] == ["vm-missing", "vm-stopped"]
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "llm"), ("verify", "llm"), ("down", "llm")])
+def test_a_look_that_is_asked_again_is_told(
+    node: Node, run: Callable[..., Ended], words: tuple[str, ...]
+) -> None:
+    node.add_vm("llm", 1001, running=False)
+    node.sandbox.site.faults.add("595", "GET /cluster/resources")
+    done = run(*words, "--node", "pve1", "-o", "json")
+    assert re.search(r"(?m)^· .*: asked again in 0\.5 s$", done.err), done.err
 
 
 def test_down_takes_a_vm_with_its_disks(node: Node, run: Callable[..., Ended]) -> None:
@@ -259,6 +287,33 @@ def test_config_show_tells_of_nodes(
         ["llm"],
         ["pve1"],
     )
+
+
+def test_config_show_tells_what_is_missing_of_a_token(
+    node: Node, home: Path, run: Callable[..., Ended], environment: dict[str, str]
+) -> None:
+    environment["PROXMOX_TOKEN_SECRET"] = ""
+    for words in ((), ("llm",), ("pve1",)):
+        done = run("config", "show", "-i", str(home), *words, "-o", "json")
+        assert (done.code, problems(done.data)) == (0, [])
+        (shown,) = done.data["nodes"]
+        assert (shown["lack"]["id"], shown["secrets"]) == ("pve-token-invalid", {"token_secret": "not set"})
+        assert shown["lack"]["why"] == "missing or malformed: its secret (PROXMOX_TOKEN_SECRET)"
+        assert shown["settings"]["localai_proxmox_host"]["value"] == node.host
+    text = run("config", "show", "-i", str(home))
+    assert "  ! the Proxmox API token is incomplete: missing or malformed: its secret" in text.out
+    assert run("config", "check", "-i", str(home)).code == 2
+
+
+def test_config_show_without_a_node_at_all(
+    node: Node, run: Callable[..., Ended], environment: dict[str, str]
+) -> None:
+    environment["PROXMOX_HOST"] = ""
+    for name, lack in (("pve1", "pve-host-missing"), ("sandbox", "sandbox-not-running")):
+        done = run("config", "show", "--node", name, "llm", "-o", "json")
+        assert (done.code, problems(done.data)) == (0, [])
+        assert [one["host"] for one in done.data["hosts"]] == ["llm"]
+        assert [(one["node"], one["lack"]["id"]) for one in done.data["nodes"]] == [(name, lack)]
 
 
 def test_config_show_of_a_node_of_the_environment(node: Node, run: Callable[..., Ended]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 import click
 import pytest
 
@@ -11,6 +14,7 @@ from localai_deploy.domain.plan import StepKind
 from localai_deploy.provisioner.events import TaskChanged, TaskFailed, TaskProgress, TaskStarted
 from localai_deploy.verifier.events import CheckProgress
 from localai_deploy.verifier.report import CheckResult, Outcome, Report
+from tests.unit.cli.terminal_double import Terminal
 
 MIB = 1 << 20
 
@@ -200,3 +204,21 @@ def test_verdicts() -> None:
     assert click.unstyle(bad) == "b: NOT proven (0 passed, 1 failed, 0 skipped)"
     assert fix.startswith("  fix: ")
     assert click.unstyle(verdict(report, "c")[0]) == "c: NOT proven (0 passed, 0 failed, 0 skipped)"
+
+
+def test_what_is_said_while_lines_change_stays(environment: dict[str, str]) -> None:
+    program = (
+        "import sys, time\n"
+        "from localai_deploy.cli.progress import RunProgress, say\n"
+        "from localai_deploy.domain.plan import StepKind\n"
+        "with RunProgress() as progress:\n"
+        "    progress.step_started(StepKind.VM, ['llm'])\n"
+        "    say('asked again in 1 s')\n"
+        "    time.sleep(0.5)\n"
+        "    progress.step_ended(StepKind.VM, {'llm': 1}, [])\n"
+    )
+    terminal = Terminal([sys.executable, "-c", program], environment | {"TERM": "xterm", "NO_COLOR": "1"})
+    assert terminal.end() == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.seen)
+    before, said, after = shown.partition("· asked again in 1 s\r\n")
+    assert (said != "", "vm: llm" in after, "✓ vm" in after) == (True, True, True), (before, after)
