@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "sandbox": ("localai_deploy.cli.sandbox:sandbox", "Run an embedded Proxmox node to try things out."),
     "config": ("localai_deploy.cli.config:config", "Show where each value comes from; check an inventory."),
+    "doctor": ("localai_deploy.cli.doctor:doctor", "Examine nodes and hosts; each finding with its fix."),
     "explain": ("localai_deploy.cli.explain:explain", "Explain an error id: cause, detection, fix."),
     "completion": ("localai_deploy.cli.completion:completion", "Print the completion script of a shell."),
 }

@@ -17,6 +17,8 @@ from localai_deploy.cli.node_access_view import (
     print_document,
     print_text,
 )
+from localai_deploy.cli.node_check import check
+from localai_deploy.cli.node_prepare import prepare
 from localai_deploy.cli.options import node_from, node_options, require_consent, yes_option
 from localai_deploy.cli.progress import say
 from localai_deploy.cli.terminal import note, show
@@ -52,6 +54,10 @@ _name = _matching(_NAME, "a name: letters, digits and . _ -, beginning with a le
 @click.group(epilog="Example: localai-deploy node permissions pve1 --pve 9")
 def node() -> None:
     """Give a Proxmox node what our VMs need."""
+
+
+node.add_command(check)
+node.add_command(prepare)
 
 
 @node.command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from localai_deploy.domain.node.ssh_settings import NODE_SSH_SETTINGS
 from localai_deploy.domain.pve.credentials import parse_fingerprint
 from localai_deploy.domain.pve.images import parse_image
 from localai_deploy.domain.setting import (
@@ -158,5 +159,6 @@ NODE_SETTINGS: tuple[Setting, ...] = (
         texts,
         _TEXTS_SCHEMA,
     ),
+    *NODE_SSH_SETTINGS,
 )
 """Variables of a host of group ``proxmox_nodes``."""

@@ -44,6 +44,15 @@ when the unit, the key, the executable or a path of `service_read_only_paths` is
 also after a run that was cut off before the restart. The wait ends with the journal's last lines when the
 server does not stay up, and counts only an answer on a socket of the server itself.
 """,
+    "vfio": """
+For nodes, and for themselves alone: `playbooks/node.yml`. A script in the initramfs sets
+`driver_override` before udev starts, so no display driver is ever asked. It goes by address and never by
+vendor: of two equal cards one can stay with the node. A device whose id is not the one written down is
+left alone, as adding a card may renumber the bus. Kernel parameters go where the boot loader reads them:
+a drop-in for GRUB (entries for recovery stay without them), or `/etc/kernel/cmdline` for systemd-boot,
+which proxmox-boot-tool then copies. What was there before is kept in `vfio_record_dir`. A run that was
+cut off is finished by the next one, or taken back by `uninstall`.
+""",
 }
 
 

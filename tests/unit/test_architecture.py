@@ -30,6 +30,7 @@ LAYERS = {
     "inventory_entry": 3,
     "inventory_files": 3,
     "inventory_sources": 3,
+    "inventory_node_ssh": 3,
     "inventory_nodes": 3,
     "inventory_reader": 3,
     "workflow": 4,

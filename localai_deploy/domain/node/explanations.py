@@ -122,4 +122,40 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="/proc/cmdline.",
         fix="Take it out; use a slot with a group of its own.",
     ),
+    "card-missing": Explanation(
+        title="The node has no such card",
+        cause="A typing error, or the bus was numbered anew when a card was added.",
+        detection="No function of class 03 is at the address.",
+        fix="localai-deploy node check N lists the cards.",
+    ),
+    "card-ambiguous": Explanation(
+        title="It is not clear which card is meant",
+        cause="The node has several, or its only one shows the console.",
+        detection="Displays other than the one that the firmware uses are counted.",
+        fix="Name it with --card ADDRESS.",
+    ),
+    "card-none": Explanation(
+        title="The node has no card",
+        cause="None is in it, it is switched off in the firmware, or it is not seated well.",
+        detection="No PCI device of class 03 is there.",
+        fix="lspci on the node shows what it sees.",
+    ),
+    "node-without-ssh": Explanation(
+        title="The embedded node cannot be logged in to",
+        cause="It is an API with guests behind it, and no machine.",
+        detection="Its name.",
+        fix="Leave --ssh away.",
+    ),
+    "node-prepare-unasked": Explanation(
+        title="A node is not changed where nobody can be asked",
+        cause="The command runs without a terminal, and the inventory does not allow it.",
+        detection="Before any connection.",
+        fix="Run it on a terminal, or set localai_proxmox_ssh_prepare: true for the node.",
+    ),
+    "node-prepare-failed": Explanation(
+        title="A node could not be prepared",
+        cause="A task of role vfio failed there; its own words are in the message.",
+        detection="Ansible's result.",
+        fix="Remove the cause and run the same command again, or take it all back with --rollback.",
+    ),
 }

@@ -21,6 +21,7 @@ CASES = Path(__file__).parents[2] / "golden" / "cases"
 PRINTED = {
     "config",
     "config-check",
+    "doctor",
     "down",
     "error",
     "explain",
@@ -31,7 +32,9 @@ PRINTED = {
     "model-pull",
     "model-rm",
     "model-verify",
+    "node-check",
     "node-permissions",
+    "node-prepare",
     "plan",
     "render",
     "sandbox-reset",
