@@ -17,6 +17,7 @@ from localai_deploy.sandbox import control
 from localai_deploy.sandbox.bodies import KINDS
 from localai_deploy.sandbox.cache import Cache
 from localai_deploy.sandbox.control import Look
+from localai_deploy.sandbox.hardware_file import load_hardware, preset_names
 from localai_deploy.sandbox.settings import (
     default_settings,
     parse_archive,
@@ -79,6 +80,11 @@ def sandbox() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Certificate authority (PEM) that container guests trust besides the usual ones.",
 )
+@click.option(
+    "--hardware",
+    metavar="NAME|FILE",
+    help=f"Nodes and cards: a YAML file, or one of {', '.join(preset_names())}.  [default: no cards]",
+)
 @output_option
 def start(output: str, **options: Any) -> None:  # noqa: ANN401
     """Start the node, and say how to use it; one that runs already is left as it is.
@@ -102,9 +108,17 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
         given["forwards"] = tuple(str(parse_forward(text)) for text in given["forwards"])
     for name in {"cache", "guest_ca"} & given.keys():
         given[name] = str(given[name].absolute())
+    if "hardware" in given:
+        given["hardware"] = _hardware(given["hardware"])
     if "pve" in given:
         given["pve"] = int(given["pve"])
     return given
+
+
+def _hardware(text: str) -> str:
+    """Checked; a file by its absolute path, for the node's process reads it."""
+    load_hardware(text)
+    return text if text in preset_names() else str(Path(text).absolute())
 
 
 @sandbox.command(
@@ -181,6 +195,7 @@ def _data(found: Look) -> dict[str, Any]:
         "cache": settings.cache if settings else None,
         "guest_ca": settings.guest_ca if settings else None,
         "forwards": list(settings.forwards) if settings else [],
+        "hardware": settings.hardware if settings else None,
         "vms": _vms(found),
         "trouble": list(found.trouble),
     }
@@ -207,6 +222,8 @@ def _facts(found: Look) -> Iterator[str]:
         yield f"  record    {record_path(found.places.runtime)} (holds its token)"
     if found.settings:
         yield f"  guests    {found.settings.body}: {KINDS[found.settings.body].summary}"
+        if found.settings.hardware:
+            yield f"  hardware  {found.settings.hardware}"
     yield f"  files     {found.places.data} (removed by stop)"
     listed = ", ".join(f"{vm['vmid']} {vm['name']} ({vm['status']})" for vm in _vms(found))
     yield f"  VMs       {listed or 'none'}"

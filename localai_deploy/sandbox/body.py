@@ -36,6 +36,7 @@ class GuestPlan:
     :param config: as applied.
     :param disks: the files of its disks by slot.
     :param images: by slot the image that a disk was made from, as long as no guest has written to it.
+    :param passed: QEMU's devices that stand for the cards passed through to it.
     :param say: takes lines for the log of the task that starts it.
     """
 
@@ -44,6 +45,7 @@ class GuestPlan:
     config: dict[str, Any]
     disks: dict[str, str] = field(default_factory=dict)
     images: dict[str, SourceImage] = field(default_factory=dict)
+    passed: tuple[str, ...] = ()
     say: Callable[[str], None] = lambda text: None  # noqa: ARG005
 
 

@@ -26,6 +26,8 @@ from typing import NoReturn
 from localai_deploy.domain.pve.credentials import NodeConnection, parse_fingerprint, parse_token
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.sandbox.bodies import Bodies, Surroundings, open_bodies
+from localai_deploy.sandbox.equipping import equip
+from localai_deploy.sandbox.hardware_file import load_hardware
 from localai_deploy.sandbox.own_node import machine_cluster
 from localai_deploy.sandbox.server import Credentials, Sandbox
 from localai_deploy.sandbox.settings import Places, Settings, places_of, read_settings, remove_private_files
@@ -194,6 +196,7 @@ def _site(places: Places, settings: Settings, generation: int, bodies: Bodies, r
     files.mkdir()
     cluster = machine_cluster(settings.pve, NODE, files, root)
     cluster.nodes[NODE].kvm = bodies.kvm
+    equip(cluster, load_hardware(settings.hardware))
     return Site(cluster, str(files), make_body=bodies.make, on_request=_writer(places.requests))
 
 

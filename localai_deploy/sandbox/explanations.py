@@ -89,4 +89,10 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The command line.",
         fix="Write it like http://deb.debian.org/debian.",
     ),
+    "sandbox-hardware-invalid": Explanation(
+        title="A sandbox's hardware cannot be read",
+        cause="A typo in the file, or a name that is neither a file nor shipped.",
+        detection="Every key and value is checked before anything starts.",
+        fix="The format and the shipped names: docs/sandbox-hardware.md.",
+    ),
 }

@@ -181,6 +181,8 @@ class GuestCommand:
         for card in self.cards():
             yield "-netdev", json.dumps(card.backend())
             yield "-device", json.dumps(card.device())
+        for number, model in enumerate(self.plan.passed):
+            yield "-device", json.dumps({"driver": model, "id": f"passed{number}"})
         yield from self._channels()
 
     def _machine_options(self) -> Iterator[tuple[str, ...]]:

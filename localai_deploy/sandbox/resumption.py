@@ -104,6 +104,8 @@ def resumption_of(plan: GuestPlan) -> Resumption:
     for key, value in _NEEDED.items():
         if value not in str(plan.config.get(key, "")):
             raise NotResumable(f"saved guests have {key}={value}")
+    if plan.passed:
+        raise NotResumable("it has a card, and saved guests have none")
     if VARIABLES not in plan.disks:
         raise NotResumable(f"saved guests have an {VARIABLES}")
     if properties(plan.config.get("agent", "0"), "enabled").get("enabled") != "1":

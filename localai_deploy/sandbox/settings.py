@@ -42,6 +42,7 @@ class Settings:
     :param debian_mirror: base URL of a Debian archive for guests and their root; empty: this machine's own.
     :param forwards: ``[NAME=]ADDR:PORT`` of this machine that guests reach under the same address.
     :param guest_ca: file of a certificate authority that container guests trust; empty: none.
+    :param hardware: name of a shipped hardware file, or the path of another; empty: no cards.
     """
 
     body: str
@@ -50,6 +51,7 @@ class Settings:
     debian_mirror: str = ""
     forwards: tuple[str, ...] = ()
     guest_ca: str = ""
+    hardware: str = ""
 
     def parsed_forwards(self) -> list[Forward]:
         """The forwards as values."""

@@ -149,7 +149,9 @@ class Pool:
 class Node:
     """A node; `reachable` is a proxy error's text for one that does not answer.
 
-    `measure_used` tells how much memory is taken; without it, an eighth is.
+    `measure_used` tells how much memory is taken; without it, an eighth is. `drivers` hold functions on the
+    node; `models` are QEMU's devices that guests get for functions. Slots in `bad_resets` are good for one
+    start (`used_slots` had it), a VM with one in `slow_starts` does not come up.
     """
 
     name: str
@@ -159,6 +161,11 @@ class Node:
     iommu: bool = True
     bridges: list[str] = field(default_factory=lambda: ["vmbr0"])
     pci_devices: list[dict[str, Any]] = field(default_factory=list)
+    drivers: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    bad_resets: frozenset[str] = frozenset()
+    slow_starts: frozenset[str] = frozenset()
+    used_slots: set[str] = field(default_factory=set)
     memory_bytes: int = 32 << 30
     cpus: int = 8
     measure_used: Callable[[], int] | None = None

@@ -10,6 +10,7 @@ from typing import Any
 from localai_deploy.sandbox.answers import died
 from localai_deploy.sandbox.body import BodyError, GuestPlan
 from localai_deploy.sandbox.hardware import entries_on, functions_at, problem_of
+from localai_deploy.sandbox.passthrough import check_devices, models_of
 from localai_deploy.sandbox.pending import apply_pending
 from localai_deploy.sandbox.site import Call
 from localai_deploy.sandbox.state import Node, Vm
@@ -37,8 +38,7 @@ def start_vm(call: Call, vm: Vm, task: Task) -> None:
         if vm.config.get("kvm", 1) and not node.kvm:
             raise died(NO_KVM)
         with _reserved_devices(call, vm, node, task):
-            if vm.devices and not node.iommu:
-                raise died("cannot prepare PCI pass-through, IOMMU not present")
+            check_devices(call, vm, node, task)
             if vm.config.get("bios") == "ovmf" and "efidisk0" not in vm.config:
                 task.warn("no efidisk configured! Using temporary efivars disk.")
             _bridges(call, vm, node, task)
@@ -58,7 +58,8 @@ def _plan(call: Call, vm: Vm, task: Task) -> GuestPlan:
     for volume in volumes.values():
         volume.image = None
     name = vm.config.get("name", f"VM {vm.vmid}")
-    return GuestPlan(vm.vmid, name, dict(vm.config), files, images, task.say)
+    passed = models_of(vm, call.cluster.nodes[vm.node])
+    return GuestPlan(vm.vmid, name, dict(vm.config), files, images, passed, task.say)
 
 
 def _cloud_init(call: Call, vm: Vm, task: Task) -> None:

@@ -21,6 +21,7 @@ AROUND = {
     "daemon",
     "ending",
     "explanations",
+    "hardware_file",
     "own_node",
     "qemu_kind",
     "settings",
