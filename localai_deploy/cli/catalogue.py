@@ -16,6 +16,7 @@ _MODULES = (
     "localai_deploy.domain.node.explanations",
     "localai_deploy.domain.pitfalls",
     "localai_deploy.domain.pve.explanations",
+    "localai_deploy.domain.pve.card_explanations",
     "localai_deploy.hub.explanations",
     "localai_deploy.targets.explanations",
     "localai_deploy.provisioner.explanations",

@@ -25,6 +25,7 @@ _FLAG_SETTINGS = {
     "model": "localai_models",
     "runtime": "localai_runtime",
     "gpu": "localai_gpu",
+    "gpu_accept": "localai_gpu_accept",
     "context": "localai_context_length",
     "parallel": "localai_parallel",
     "bind": "localai_bind",
@@ -113,7 +114,6 @@ def deployment_options(command: Command) -> Command:
         _setting("--bind", metavar="ADDRESS"),
         _setting("--parallel", type=int),
         _setting("--context", type=int),
-        _setting("--gpu"),
         _setting("--runtime"),
         click.option(
             "--model",
@@ -142,6 +142,9 @@ def vm_options(command: Command) -> Command:
         _setting("--disk", type=int, metavar="GIB"),
         _setting("--memory", type=int, metavar="MIB"),
         _setting("--cores", type=int),
+        click.option("--strict", is_flag=True, help="What nobody can look at blocks the plan, too."),
+        _setting("--gpu-accept", metavar="ID[,ID]…"),
+        _setting("--gpu", metavar="CARD[,CARD]…"),
         click.option(
             "--name", metavar="NAME", help="With --node: the VM's name, as HOST.  [default: localai]"
         ),
@@ -153,7 +156,8 @@ def vm_options(command: Command) -> Command:
 def _setting(flag: str, **attributes: Any) -> Callable[[Command], Command]:  # noqa: ANN401
     """A flag that sets one host variable: the variable's own meaning and default are its help."""
     setting = BY_NAME[_FLAG_SETTINGS[flag.removeprefix("--").replace("-", "_")]]
-    default = f" [default: {setting.default}]" if setting.default not in {"", False} else ""
+    shown = "none" if setting.default == () else setting.default
+    default = f" [default: {shown}]" if shown not in {"", False} else ""
     meaning = setting.meaning[0].upper() + setting.meaning[1:]
     return click.option(flag, help=f"{meaning}.{default}", **attributes)
 

@@ -28,14 +28,19 @@ from localai_deploy.workflow.observe import PlannedHost
 from localai_deploy.workflow.removal import Removal
 
 
+def choices_of(options: Mapping[str, Any]) -> Choices:
+    """What is asked of the run itself."""
+    return Choices(update=options["update"], strict=options["strict"])
+
+
 def run_plan(hosts: Sequence[InventoryHost], options: Mapping[str, Any]) -> int:
     """Look, print the plans, change nothing; returns the exit code.
 
-    :param options: ``update``, ``output`` and, of ``plan`` alone, ``detailed_exitcode``.
+    :param options: ``update``, ``strict``, ``output`` and, of ``plan`` alone, ``detailed_exitcode``.
     """
     with ExitStack() as stack:
         targets = workflow.open_targets(hosts, stack, say)
-        looked = workflow.look(hosts, targets, Choices(update=options["update"]), say)
+        looked = workflow.look(hosts, targets, choices_of(options), say)
     if options["output"] == "json":
         print_json("plan", hosts=[plan_data(one) for one in looked])
     else:

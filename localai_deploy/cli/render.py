@@ -11,10 +11,9 @@ import click
 
 from localai_deploy.cli.options import deployment_options, host_options, hosts_from, vm_options
 from localai_deploy.cli.output import print_json
-from localai_deploy.cli.plan_view import obstacle
+from localai_deploy.cli.plan_view import choices_of, obstacle
 from localai_deploy.cli.progress import say
 from localai_deploy.cli.terminal import show
-from localai_deploy.domain.spec import Choices
 from localai_deploy.provisioner.render import render_project
 from localai_deploy.workflow import deploy as workflow
 
@@ -37,7 +36,7 @@ def render(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
     wanted = hosts_from(hosts, options)
     with ExitStack() as stack:
         targets = workflow.open_targets(wanted, stack, say)
-        looked = workflow.look(wanted, targets, Choices(update=options["update"]), say)
+        looked = workflow.look(wanted, targets, choices_of(options), say)
         planned = [one.planned for one in looked if one.planned and one.planned.deployment]
         stopped = obstacle(looked)
         if stopped and len(planned) < len(looked):

@@ -20,11 +20,10 @@ from localai_deploy.cli.options import (
     vm_options,
     yes_option,
 )
-from localai_deploy.cli.plan_view import notice_unfinished, print_plans, run_plan
+from localai_deploy.cli.plan_view import choices_of, notice_unfinished, print_plans, run_plan
 from localai_deploy.cli.progress import RunProgress, say
 from localai_deploy.cli.report_view import print_report
 from localai_deploy.cli.terminal import note, width_of
-from localai_deploy.domain.spec import Choices
 from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow.observe import PlannedHost
 from localai_deploy.workflow.provision import Rest
@@ -58,13 +57,13 @@ def up(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
         return run_plan(wanted, options)
     with ExitStack() as stack:
         targets = workflow.open_targets(wanted, stack, say)
-        looked = workflow.look(wanted, targets, Choices(update=options["update"]), say, lock=stack)
+        looked = workflow.look(wanted, targets, choices_of(options), say, lock=stack)
         print_plans(looked, err=True)
         ready = [one.planned for one in looked if one.planned and not one.planned.plan.blockers]
         notice_unfinished(ready)
         if any(one.plan.changes_host for one in ready):
             require_consent("Apply this plan?", yes=options["yes"])
-        rest = Rest(Choices(update=options["update"]), say, stack)
+        rest = Rest(choices_of(options), say, stack)
         result = _deploy(ready, rest, verbose=options["verbose"])
     if entries:
         result = _enter(entries, ready, result)

@@ -67,6 +67,7 @@ class Deployment:
             "context_length": self.spec.context_length,
             "parallel": self.spec.parallel,
             "gpu_layers": self.spec.gpu_layers,
+            **({"devices": list(self.spec.devices)} if self.spec.devices else {}),
             "service": {
                 "name": self.service_name,
                 "bind": self.spec.bind,

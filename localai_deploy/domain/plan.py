@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -13,6 +13,7 @@ class StepKind(StrEnum):
     """Every kind of step, in the order in which a deployment runs them."""
 
     IMAGE = "image"
+    CARD = "card"
     VM = "vm"
     START = "start"
     PREPARE = "prepare"
@@ -23,7 +24,7 @@ class StepKind(StrEnum):
     VERIFY = "verify"
 
 
-VM_STEPS = (StepKind.IMAGE, StepKind.VM, StepKind.START)
+VM_STEPS = (StepKind.IMAGE, StepKind.CARD, StepKind.VM, StepKind.START)
 """What brings a VM into being, through its node's API."""
 
 HOST_STEPS = tuple(kind for kind in StepKind if kind not in VM_STEPS)
@@ -74,6 +75,10 @@ class Finding:
         return cls(
             error.error_id, Severity.BLOCKER, error.what, error.why, error.hint, exit_code=error.exit_code
         )
+
+    def strict(self) -> Finding:
+        """A blocker in place of an unknown."""
+        return replace(self, severity=Severity.BLOCKER) if self.severity is Severity.UNKNOWN else self
 
     def as_error(self) -> LocalaiError:
         """The other way: what a person is told where no plan can be shown."""
@@ -136,6 +141,10 @@ class HostPlan:
     def unknowns(self) -> tuple[Finding, ...]:
         """What nobody could look at; it may speak against the plan or not."""
         return tuple(f for f in self.findings if f.severity is Severity.UNKNOWN)
+
+    def strict(self) -> HostPlan:
+        """The same plan, blocked by what nobody could look at, too."""
+        return replace(self, findings=tuple(one.strict() for one in self.findings))
 
     @property
     def changes_host(self) -> bool:

@@ -43,7 +43,6 @@ _PORT = integer(1, 65535)
 _CONTEXT = integer(256, 16_777_216)
 _PARALLEL = integer(1, 256)
 _RUNTIME = choice("llama_cpp")
-_GPU = choice("none")
 _PROVIDER = choice("rattler", "miniforge")
 
 HOST_SETTINGS: tuple[Setting, ...] = (
@@ -55,7 +54,6 @@ HOST_SETTINGS: tuple[Setting, ...] = (
         {"type": ["array", "string"], "items": {"type": "string"}},
     ),
     Setting("localai_runtime", "llama_cpp", "inference runtime", *_RUNTIME),
-    Setting("localai_gpu", "none", "the card that computes; none: the CPU", *_GPU),
     Setting("localai_context_length", 4096, "tokens of context, all slots together", *_CONTEXT),
     Setting("localai_parallel", 1, "requests served at once; they share the context", *_PARALLEL),
     Setting("localai_bind", "127.0.0.1", "address the API listens on", address, TEXT_SCHEMA),

@@ -21,6 +21,7 @@ class HostSpec:
     :param models: model references as written, at least one.
     :param gpu_layers: layers on the card (``-ngl``); 0 without a card.
     :param context_length: tokens, shared by ``parallel`` slots.
+    :param devices: vendor and device (``10de:2684``) of what was passed through to it, sorted.
     """
 
     name: str
@@ -37,6 +38,7 @@ class HostSpec:
     conda_channel: str
     mirrors: Mirrors = field(default_factory=Mirrors)
     trust_first_download: bool = False
+    devices: tuple[str, ...] = ()
 
     @property
     def channel_url(self) -> str:
@@ -54,15 +56,17 @@ class Choices:
     """What is asked of the tool in this run, apart from the hosts themselves.
 
     :param update: look for newer packages and model revisions instead of those recorded.
+    :param strict: what could not be looked at blocks a plan.
     """
 
     update: bool = False
+    strict: bool = False
 
 
 def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]) -> HostSpec:
     """The spec that checked ``settings`` describe.
 
-    :raises InputError: ``model-missing`` when no model is named.
+    :raises InputError: ``model-missing`` when no model is named; ``gpu-needs-node``.
     """
     value: dict[str, Any] = {key: sourced.value for key, sourced in settings.items()}
     if not value["localai_models"]:
@@ -71,6 +75,13 @@ def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]
             f"no model is named for host {name}",
             why="neither --model nor localai_models in the inventory names one",
             hint="add --model hf:ORG/REPO/FILE.gguf (see: localai-deploy explain model-missing)",
+        )
+    if value["localai_gpu"] and not value["localai_node"]:
+        raise InputError(
+            "gpu-needs-node",
+            f"host {name} cannot be given a card: it is no VM that is made on a node",
+            why=f"localai_gpu is set ({settings['localai_gpu'].source})",
+            hint="name its node (--node N), or leave --gpu at none",
         )
     return HostSpec(
         name=name,

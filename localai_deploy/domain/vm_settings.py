@@ -68,6 +68,22 @@ def _fingerprint(name: str, value: object) -> str:
     return parse_fingerprint(text(name, value))
 
 
+def _cards(name: str, value: object) -> tuple[str, ...]:
+    from localai_deploy.domain.pve.gpu_selection import parse_selection
+
+    return parse_selection(name, value)
+
+
+def _accepted(name: str, value: object) -> tuple[str, ...]:
+    from localai_deploy.domain.node.findings import CONSENTABLE
+
+    parts = value.split(",") if isinstance(value, str) else texts(name, value)
+    found = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if not CONSENTABLE.issuperset(found):
+        raise invalid(name, value, f"some of {', '.join(sorted(CONSENTABLE))}")
+    return found
+
+
 _VMID = integer(0, 999_999_999)
 _CORES = integer(1, 512)
 _MEMORY = integer(512, 16_777_216)
@@ -115,6 +131,20 @@ VM_SETTINGS: tuple[Setting, ...] = (
         "private SSH key for that user (its .pub lies beside it); empty: the first of ~/.ssh",
         text,
         TEXT_SCHEMA,
+    ),
+    Setting(
+        "localai_gpu",
+        (),
+        "the VM's cards: address, resource mapping, card's name, auto or none; several as a list",
+        _cards,
+        _TEXTS_SCHEMA,
+    ),
+    Setting(
+        "localai_gpu_accept",
+        (),
+        "findings about its cards that do not block: only-display, iommu-group-shared, …",
+        _accepted,
+        _TEXTS_SCHEMA,
     ),
     Setting("localai_address", "", "the VM's address with prefix; empty: DHCP", _interface, TEXT_SCHEMA),
     Setting("localai_gateway", "", "gateway of a static address", _optional_address, TEXT_SCHEMA),

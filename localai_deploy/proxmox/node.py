@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.domain.pve.facts import NodeFacts
+from localai_deploy.proxmox.card_survey import survey_cards
 from localai_deploy.proxmox.claims import Claims
 from localai_deploy.proxmox.client import TIMEOUT_S, PveClient
 from localai_deploy.proxmox.images import ImageStore
+from localai_deploy.proxmox.leases import Leases
+from localai_deploy.proxmox.mappings import Mappings
 from localai_deploy.proxmox.survey import survey_node
 from localai_deploy.proxmox.tasks import TaskWaiter
 from localai_deploy.proxmox.vms import VmStore
@@ -18,13 +22,19 @@ from localai_deploy.proxmox.vms import VmStore
 
 @dataclass(frozen=True, slots=True)
 class PveNode:
-    """Images, VMs and creates of one node; ``facts`` looks at the node anew."""
+    """Images, VMs, cards and creates of one node; ``facts`` looks at the node anew.
+
+    :param with_cards: completes facts by the node's PCI devices, mappings, and who has which card.
+    """
 
     name: str
     facts: Callable[[], NodeFacts]
+    with_cards: Callable[[NodeFacts], NodeFacts]
     images: ImageStore
     vms: VmStore
     claims: Claims
+    mappings: Mappings
+    leases: Leases
 
 
 def open_node(
@@ -47,7 +57,10 @@ def open_node(
     return PveNode(
         name=client.node,
         facts=lambda: survey_node(client),
+        with_cards=lambda facts: survey_cards(client, facts),
         images=ImageStore(client, waiter),
         vms=vms,
         claims=Claims(client, waiter, vms),
+        mappings=Mappings(client),
+        leases=Leases(client, secrets.token_hex(8), sleep=sleep),
     )

@@ -45,6 +45,7 @@ def survey_node(client: PveClient) -> NodeFacts:
         names=_names(machines),
         half_made=tuple(sorted(int(one["vmid"]) for one in machines if one.get("lock") in _MAKING)),
         pool_exists=bool(pool),
+        token=f"{client.connection.token.user}!{client.connection.token.name}",
         **_status(status or {}),
     )
 

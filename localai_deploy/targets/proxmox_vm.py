@@ -10,12 +10,14 @@ from typing import Any
 
 from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.facts import HostFacts
-from localai_deploy.domain.plan import Finding, StepKind
+from localai_deploy.domain.plan import StepKind
+from localai_deploy.domain.pve.card_planning import holder_of
 from localai_deploy.domain.pve.credentials import NodeConnection
-from localai_deploy.domain.pve.facts import BegunVm, NodeFacts, VmFacts
-from localai_deploy.domain.pve.planning import VmPlan, plan_vm
+from localai_deploy.domain.pve.facts import VmFacts
+from localai_deploy.domain.pve.planning import VmPlan
 from localai_deploy.domain.pve.removal import removable_seeds
-from localai_deploy.domain.pve.vm import SEED_DRIVE, SYSTEM_DISK, candidate_ids
+from localai_deploy.domain.pve.vm import SEED_DRIVE, SYSTEM_DISK
+from localai_deploy.domain.pve.vm_changes import waits_for_restart
 from localai_deploy.domain.pve.wish import VmWish
 from localai_deploy.errors import LocalaiError
 from localai_deploy.proxmox.node import PveNode
@@ -33,7 +35,18 @@ from localai_deploy.targets.guest import (
 )
 from localai_deploy.targets.seed_volumes import SeedVolumes
 from localai_deploy.targets.ssh_host import SshHost
+from localai_deploy.targets.vm_cards import (
+    ensure_cards,
+    give_back,
+    guest_devices,
+    name_holder,
+    note_tested,
+    require_not_lost,
+    start_with_cards,
+    untested,
+)
 from localai_deploy.targets.vm_making import ensure_image, ensure_vm
+from localai_deploy.targets.vm_survey import survey_vm
 
 OpenNode = Callable[[NodeConnection, Callable[[str], None]], PveNode]
 """Opens a node's API; lines of the logs of its tasks go to the second argument."""
@@ -65,6 +78,7 @@ class ProxmoxVm:
         become_password: str = "",
         *,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self.wish = wish
@@ -74,6 +88,7 @@ class ProxmoxVm:
         self._seeds = SeedVolumes(self._node, self.left_over)
         self._password = become_password
         self._sleep = sleep
+        self._clock = clock
         self._host: SshHost | None = None
         self._connection = Connection(kind="vm", destination=name, user=wish.spec.user)
 
@@ -89,44 +104,8 @@ class ProxmoxVm:
 
         :raises LocalaiError: ``pve-*``, ``tls-*``, ``vm-name-twice``.
         """
-        spec = self.wish.spec
-        self._node.claims.await_running([*candidate_ids(spec), *([spec.template] if spec.template else [])])
-        facts = self._node.facts()
-        vm, begun = self._find(facts)
-        if vm is not None:
-            self.wish = self.wish.for_vm(vm.block)
-        return plan_vm(
-            self.wish.spec,
-            self.wish.image,
-            facts,
-            vm,
-            has_key=bool(self.wish.authorized_keys),
-            begun=begun,
-            problems=() if vm or begun else self._image_problems(facts),
-        )
-
-    def _find(self, facts: NodeFacts) -> tuple[VmFacts | None, BegunVm | None]:
-        """What there is of the VM; a token that may not look is told of all rights at once that it lacks."""
-        try:
-            return self._node.vms.find(self.wish.spec.name)
-        except LocalaiError as error:
-            if error.error_id != "pve-forbidden":
-                raise
-            blind = plan_vm(self.wish.spec, self.wish.image, facts, None, has_key=True)
-            lacking = [one for one in blind.findings if one.finding_id == "pve-rights-missing"]
-            raise (lacking[0].as_error() if lacking else error) from error
-
-    def _image_problems(self, facts: NodeFacts) -> tuple[Finding, ...]:
-        """Whether the node reaches an image that it has still to download; without the right to ask: none."""
-        image = self.wish.image
-        names = {volume.rpartition("/")[2] for volume in facts.images}
-        if self.wish.spec.template or image.file_name in names:
-            return ()
-        try:
-            self._node.images.require_reachable(image)
-        except LocalaiError as error:
-            return (Finding.from_error(error),) if error.error_id == "pve-image-unreachable" else ()
-        return ()
+        self.wish, plan = survey_vm(self._node, self.wish, self._clock())
+        return plan
 
     def provision(self, kind: StepKind, plan: VmPlan, tell: Tell) -> None:
         """See :class:`localai_deploy.targets.base.Target`."""
@@ -134,6 +113,8 @@ class ProxmoxVm:
         match kind:
             case StepKind.IMAGE:
                 ensure_image(self._node, plan, tell)
+            case StepKind.CARD:
+                ensure_cards(self._node, plan, tell)
             case StepKind.VM:
                 self._ensure_vm(plan, tell)
             case StepKind.START:
@@ -147,6 +128,8 @@ class ProxmoxVm:
     def _ensure_vm(self, plan: VmPlan, tell: Tell) -> None:
         vmid, was_there = ensure_vm(self._node, self._seeds, self.wish, plan, tell)
         grown = self._node.vms.grow_disk(vmid, SYSTEM_DISK, plan.spec.disk_gib)
+        if plan.cards.choices and not was_there:
+            name_holder(self._node, plan.cards, self._mine())
         vm = self._mine() if grown and was_there else None
         if vm is not None and vm.running and not vm.seed:
             tell("letting the guest use its larger disk", 0)
@@ -155,29 +138,43 @@ class ProxmoxVm:
     def _ensure_up(self, plan: VmPlan, tell: Tell) -> None:
         """Start the guest and see its first boot through; a restart that the plan shows comes after that."""
         vm = self._mine()
-        restarts = plan.restarts and vm.running
+        restarts = plan.restarts and vm.running and waits_for_restart(plan.spec, vm)
         if restarts and not vm.seed:
             self._shut_down(vm, tell)
-        tell("starting", 0)
-        self._node.vms.start(vm.vmid)
-        guest = self._log_in(vm, tell)
+        guest = self._start(vm, plan, tell)
         if vm.seed:
             tell("waiting for the end of the first boot", 0)
             await_first_boot(guest, vm.vmid, self._patience)
             self._take_seed_away(vm)
             if restarts:
                 self._shut_down(vm, tell)
-                self._node.vms.start(vm.vmid)
-                self._log_in(vm, tell)
+                guest = self._start(vm, plan, tell)
         elif plan.vm is not None:
             grow_root(guest, vm.vmid)
+        self._test_reset(vm, plan, guest, tell)
+        give_back(self._node, plan.cards.gone, holder_of(plan.spec, vm))
         for volume in plan.node.removable_seeds(plan.spec.name):
             if volume != vm.seed:
                 self._seeds.remove(volume)
         self._tell_what_waits(vm.vmid)
 
+    def _start(self, vm: VmFacts, plan: VmPlan, tell: Tell) -> Executor:
+        tell("starting", 0)
+        start_with_cards(self._node, vm.vmid, plan.cards)
+        return self._log_in(vm, tell)
+
+    def _test_reset(self, vm: VmFacts, plan: VmPlan, guest: Executor, tell: Tell) -> None:
+        """Stop and start a VM once with cards that are new to it; what it saw of them is there again."""
+        proofs = untested(plan.cards, vm)
+        if not proofs:
+            return
+        before = guest_devices(guest)
+        self._shut_down(vm, tell)
+        require_not_lost(plan.cards, before, guest_devices(self._start(vm, plan, tell)))
+        note_tested(self._node, vm.vmid, plan.spec.name, proofs)
+
     def _shut_down(self, vm: VmFacts, tell: Tell) -> None:
-        tell("shutting down, so that new values hold", 0)
+        tell("shutting down, to start it anew", 0)
         self.close()
         self._node.vms.stop(vm.vmid)
 
@@ -270,6 +267,7 @@ class ProxmoxVm:
             raise vm_missing(self._node.name, self.wish.spec.name)
         for vmid in vms:
             self._node.vms.delete(vmid)
+        give_back(self._node, seen.held_cards, holder_of(seen.spec, seen.vm))
         for volume in sorted(seeds):
             self._seeds.remove(volume)
 

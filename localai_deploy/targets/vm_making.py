@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 
-from localai_deploy.domain.pve.facts import VmFacts
-from localai_deploy.domain.pve.network import first_card, placed
 from localai_deploy.domain.pve.planning import VmPlan
-from localai_deploy.domain.pve.vm import Creation, VmSpec, candidate_ids, creation, new_identity
+from localai_deploy.domain.pve.vm import Creation, candidate_ids, creation, new_identity
+from localai_deploy.domain.pve.vm_changes import config_values, new_description
 from localai_deploy.domain.pve.wish import VmWish
 from localai_deploy.errors import LocalaiError
 from localai_deploy.proxmox.claims import held_by_another_run
@@ -34,7 +34,10 @@ def ensure_vm(node: PveNode, seeds: SeedVolumes, wish: VmWish, plan: VmPlan, tel
         return _make(node, seeds, wish, plan, begun.vmid if begun and is_left else 0, tell), False
     if plan.vm is None:
         raise held_by_another_run(vm.vmid, plan.spec.name)
-    values = _wanted_values(plan.spec, vm)
+    values = config_values(plan.spec, vm)
+    block = replace(vm.block, spec=plan.spec.record())
+    if tuple(block.mappings) != vm.block.mappings:
+        values["description"] = new_description(vm, block)
     if values:
         node.vms.change(vm.vmid, values, str(vm.config["digest"]))
     return vm.vmid, True
@@ -60,15 +63,3 @@ def _make(node: PveNode, seeds: SeedVolumes, wish: VmWish, plan: VmPlan, begun: 
     except LocalaiError:
         seeds.drop(seed)
         raise
-
-
-def _wanted_values(spec: VmSpec, vm: VmFacts) -> dict[str, object]:
-    """What of the config is to be set; of the network card only its place."""
-    card, values = first_card(vm.config), dict[str, object]()
-    if vm.cores != spec.cores:
-        values["cores"] = spec.cores
-    if vm.memory_mib != spec.memory_mib:
-        values["memory"] = spec.memory_mib
-    if (card.bridge, card.vlan) != (spec.bridge, spec.vlan):
-        values["net0"] = placed(str(vm.config.get("net0") or card.model), spec.bridge, spec.vlan)
-    return values

@@ -34,6 +34,7 @@ class PlannedHost:
 
     :param facts: of a VM that is not up yet, what it will look like.
     :param vm: what its node says of a VM; ``None`` for a host that was there before us.
+    :param devices: vendor and device of what a VM has of its node's, sorted.
     """
 
     host: InventoryHost
@@ -42,6 +43,7 @@ class PlannedHost:
     deployment: Deployment | None
     plan: HostPlan
     vm: VmPlan | None = None
+    devices: tuple[str, ...] = ()
 
     @property
     def is_up(self) -> bool:
@@ -68,7 +70,9 @@ def plan_host(
     spec = host.spec()
     vm = survey(host, target, say)
     facts = look_at(target, say, lock) if vm is None or vm.is_up else nominal_facts(vm.spec, vm.image)
-    return resolved(PlannedHost(host, target, facts, None, HostPlan(spec.name, ()), vm), choices, say)
+    devices = vm.cards.guest_ids if vm else ()
+    planned = PlannedHost(host, target, facts, None, HostPlan(spec.name, ()), vm, devices)
+    return resolved(planned, choices, say)
 
 
 def survey(host: InventoryHost, target: Target, say: Say) -> VmPlan | None:
@@ -106,12 +110,14 @@ def look_at(target: Target, say: Say, lock: ExitStack | None) -> HostFacts:
 def resolved(planned: PlannedHost, choices: Choices, say: Say) -> PlannedHost:
     """The same host with its deployment resolved and its plan made from the facts that it has."""
     host, facts = planned.host, planned.facts
-    spec = host.spec()
+    spec = replace(host.spec(), devices=planned.devices)
     deployment, problems = _resolve(host, spec, facts, choices, say)
     plan = make_plan(spec, facts, deployment, problems)
     if planned.vm is not None:
         steps, findings = (*planned.vm.steps, *plan.steps), (*planned.vm.findings, *plan.findings)
         plan = HostPlan(plan.host, steps, findings)
+    if choices.strict:
+        plan = plan.strict()
     return replace(planned, deployment=deployment, plan=plan)
 
 

@@ -53,8 +53,9 @@ def _wants(planned: PlannedHost, kind: StepKind) -> bool:
     """An image that is there is checked once more before it is used."""
     if planned.vm is None or planned.vm.is_up:
         return False
-    action = next(step.action for step in planned.vm.steps if step.kind is kind)
-    return action is not Action.KEEP or (kind is StepKind.IMAGE and planned.vm.vm is None)
+    actions = [step.action for step in planned.vm.steps if step.kind is kind]
+    is_to_be_made = kind is StepKind.IMAGE and planned.vm.vm is None
+    return any(action is not Action.KEEP or is_to_be_made for action in actions)
 
 
 def _run_step(

@@ -105,6 +105,7 @@ def _spec(host: InventoryHost, record: Mapping[str, Any]) -> HostSpec:
         port=record["service"]["port"],
         conda_provider=record["conda_provider"],
         conda_channel=record["conda_channel"],
+        devices=tuple(record.get("devices", ())),
     )
 
 

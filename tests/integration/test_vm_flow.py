@@ -95,6 +95,8 @@ def test_a_vm_is_made_as_it_should_be(place: Place) -> None:
         "template": 0,
         "user": "admin",
         "static": None,
+        "gpus": [],
+        "accepted": [],
     }
     assert mac.startswith("BC:24:11:")
     assert {key: value for key, value in config.items() if key not in {"vmgenid", "meta"}} == {

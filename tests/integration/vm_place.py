@@ -319,6 +319,27 @@ def new_site(major: int = 9) -> Site:
     return site
 
 
+def give_cards(site: Site, *, iommu: bool = True) -> None:
+    """Two equal cards, each with its audio function, and the display of the node itself."""
+    ids = ["0000:00:02.0", "0000:01:00.0", "0000:01:00.1", "0000:02:00.0", "0000:02:00.1"]
+    kinds = {"2.0": ("8086", "4680", "0x030000"), "0.0": ("10de", "2684", "0x030000")}
+    sound = ("10de", "22ba", "0x040300")
+    site.cluster.nodes["pve1"].pci_devices = [
+        {
+            "id": address,
+            "class": class_id,
+            "vendor": f"0x{vendor}",
+            "device": f"0x{device}",
+            "subsystem_vendor": "0x1043",
+            "subsystem_device": "0x889c",
+            "iommugroup": 10 + int(address[5:7]) if iommu else -1,
+        }
+        for address in ids
+        for vendor, device, class_id in [kinds.get(address[-3:], sound)]
+    ]
+    site.cluster.nodes["pve1"].iommu = iommu
+
+
 @contextmanager
 def serving(site: Site, web: Web | None = None) -> Iterator[Place]:
     own = web or Web()

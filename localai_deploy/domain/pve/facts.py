@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from localai_deploy.domain.pve import property_string
+from localai_deploy.domain.pve.card_claims import CardWorld
+from localai_deploy.domain.pve.hardware import CardOnNode, PciDevice, cards_of
 from localai_deploy.domain.pve.network import first_card
 from localai_deploy.domain.pve.ownership import OwnershipBlock, smbios_uuid
 from localai_deploy.domain.pve.permissions import Need, missing_needs
@@ -41,6 +43,9 @@ class NodeFacts:
     :param names: VM name → ids, of all VMs that the token may see.
     :param half_made: ids of VMs that hold only the lock of their create or clone.
     :param pool_exists: pool ``localai`` is there.
+    :param token: ``user@realm!name``, which looked.
+    :param devices: the node's PCI devices; ``None`` when nobody asked, or the token may not ask.
+    :param world: mappings, and VMs that have cards; empty when nobody asked.
     """
 
     node: str
@@ -57,6 +62,14 @@ class NodeFacts:
     names: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     half_made: tuple[int, ...] = ()
     pool_exists: bool = True
+    token: str = ""
+    devices: tuple[PciDevice, ...] | None = None
+    world: CardWorld = field(default_factory=lambda: CardWorld((), ()))
+
+    @property
+    def cards(self) -> tuple[CardOnNode, ...]:
+        """The node's cards, by slot."""
+        return cards_of(self.node, self.devices or ())
 
     def storage(self, name: str) -> StorageFacts | None:
         """Look up a storage by name."""

@@ -79,14 +79,21 @@ class CardOnNode:
         return _short(self.display.pci_id)
 
     @property
-    def function_ids(self) -> tuple[str, ...]:
-        """Vendor and device of each function: what a guest that has the card sees, at other addresses."""
-        return tuple(_short(one.pci_id) for one in self.functions)
+    def is_nvidia(self) -> bool:
+        """Whether it is a card that the catalogue may know."""
+        return self.display.pci_id.is_nvidia
+
+    def ids_of(self, addresses: Iterable[PciAddress]) -> tuple[str, ...]:
+        """Vendor and device of the functions there: what a guest that has them sees, at other addresses."""
+        wanted = tuple(addresses)
+        return tuple(
+            _short(one.pci_id) for one in self.functions if any(each.holds(one.address) for each in wanted)
+        )
 
     @property
     def name(self) -> str:
         """As the catalogue has it, else in the node's own words."""
-        if self.display.pci_id.is_nvidia:
+        if self.is_nvidia:
             card = card_of(self.display.pci_id)
             if card.is_known:
                 return card.name

@@ -29,6 +29,7 @@ class OwnershipBlock:
 
     :param uuid: the SMBIOS UUID, lower case.
     :param spec: what was asked for, as plain data, so that no local file is needed to find it again.
+    :param tested: cards with which the VM was stopped and started once, so that a reset that fails is seen.
     :param begun: the VM was created and is not whole yet: a token whose rights are those of the pool can set
         tags only once the VM lies in it.
     """
@@ -38,11 +39,18 @@ class OwnershipBlock:
     uuid: str
     spec: Mapping[str, Any] = field(default_factory=dict)
     begun: bool = False
+    tested: tuple[str, ...] = ()
+
+    @property
+    def mappings(self) -> tuple[str, ...]:
+        """Names of the mappings by which we gave the VM cards."""
+        return tuple(str(one) for one in self.spec.get("gpus", ()))
 
     def render(self, note: str = "") -> str:
         """The description: ``note`` (what people wrote) stays in front of the block."""
         data: dict[str, Any] = {"name": self.name, "vmid": self.vmid, "uuid": self.uuid}
         data |= {"spec": dict(self.spec), **({"begun": True} if self.begun else {})}
+        data |= {"tested": list(self.tested)} if self.tested else {}
         block = f"{BEGIN}\n{json.dumps(data, sort_keys=True)}\n{END}"
         return f"{note.rstrip()}\n\n{block}\n" if note.strip() else f"{block}\n"
 
@@ -54,9 +62,13 @@ def find_block(description: str) -> OwnershipBlock | None:
         return None
     try:
         data = json.loads(found[0])
-        begun = data.get("begun") is True
         return OwnershipBlock(
-            str(data["name"]), int(data["vmid"]), str(data["uuid"]).lower(), data["spec"], begun
+            name=str(data["name"]),
+            vmid=int(data["vmid"]),
+            uuid=str(data["uuid"]).lower(),
+            spec=data["spec"],
+            begun=data.get("begun") is True,
+            tested=tuple(str(one) for one in data.get("tested", ())),
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -15,6 +15,7 @@ from localai_deploy.domain.pve.ownership import POOL
 from localai_deploy.domain.pve.version import PveVersion
 
 POOL_PATH = f"/pool/{POOL}"
+MAPPINGS_PATH = "/mapping/pci"
 Permissions = Mapping[str, Mapping[str, int]]
 """What ``GET /access/permissions`` answers: path → privilege → 1 if it reaches below the path, else 0."""
 
@@ -114,6 +115,16 @@ def _node_needs(place: VmPlace, *, downloads_image: bool) -> Iterator[Need]:
     yield Need(f"{bridge}/{place.vlan}" if place.vlan else bridge, "SDN.Use")
     if place.template:
         yield Need(f"/vms/{place.template}", "VM.Clone")
+
+
+def card_needs(mappings: Iterable[str]) -> tuple[Need, ...]:
+    """What giving a VM the cards of these mappings needs; the hardware is listed to find them.
+
+    ``Mapping.Modify`` is not among them: it lets a token map any device of any node. Without it a card's
+    lease is not written, and the node's own reservation at the start decides (docs/adr/0009).
+    """
+    hardware = Need("/", "Sys.Audit", _on("/", "Sys.Modify"))
+    return (hardware, *(Need(f"{MAPPINGS_PATH}/{name}", "Mapping.Use") for name in mappings))
 
 
 def _on(path: str, *privileges: str) -> tuple[Need, ...]:

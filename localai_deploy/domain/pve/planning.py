@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from localai_deploy.domain import paths
 from localai_deploy.domain.facts import HostFacts
+from localai_deploy.domain.node.hardware import NodeHardware
 from localai_deploy.domain.observations import Observation, State
 from localai_deploy.domain.plan import VM_STEPS, Action, Change, Finding, Severity, Step, StepKind
+from localai_deploy.domain.pve.card_planning import CardsPlan, holder_of, observe_cards, plan_cards
 from localai_deploy.domain.pve.facts import BegunVm, NodeFacts, VmFacts
 from localai_deploy.domain.pve.images import CloudImage, GuestSystem
-from localai_deploy.domain.pve.network import first_card
 from localai_deploy.domain.pve.ownership import OwnershipBlock
 from localai_deploy.domain.pve.permissions import needs_of, rights_findings
 from localai_deploy.domain.pve.preflight import MIB, vm_findings
 from localai_deploy.domain.pve.storages import GIB, choose_storages
-from localai_deploy.domain.pve.vm import SEED_DRIVE, SYSTEM_DISK, Acceleration, VmSpec, disk_bytes
-from localai_deploy.domain.units import format_bytes
+from localai_deploy.domain.pve.vm import Acceleration, VmSpec
+from localai_deploy.domain.pve.vm_changes import config_changes, system_disk_bytes, waits_for_restart
 
 _ASSUMED_SYSTEM = GuestSystem("debian", "13", "Debian GNU/Linux 13 (trixie)", "2.41")
 _SYSTEM_BYTES = 3 * GIB
 """What a cloud image's system takes of its disk, generously."""
-
-_TAKES_A_RESTART = frozenset({"cores", "memory"})
-"""A guest sees these when it boots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class VmPlan:
 
     :param spec: with every storage named.
     :param begun: what a run that was cut off left of it.
-    :param observations: what was seen of each of :data:`VM_STEPS`.
+    :param observations: what was seen of each of :data:`VM_STEPS`; of cards only where there is one.
     """
 
     spec: VmSpec
@@ -44,6 +42,7 @@ class VmPlan:
     observations: Mapping[StepKind, Observation]
     steps: tuple[Step, ...]
     findings: tuple[Finding, ...]
+    cards: CardsPlan = field(default_factory=CardsPlan)
 
     @property
     def acceleration(self) -> Acceleration:
@@ -54,6 +53,12 @@ class VmPlan:
     def is_up(self) -> bool:
         """The guest runs as it should: there is nothing to do at the node's API."""
         return not any(step.changes_host for step in self.steps)
+
+    @property
+    def held_cards(self) -> tuple[str, ...]:
+        """Names of the mappings whose cards the VM has by us."""
+        one = self.vm or self.begun
+        return one.block.mappings if one else ()
 
     @property
     def restarts(self) -> bool:
@@ -70,6 +75,13 @@ class _Look:
     node: NodeFacts
     vm: VmFacts | None
     begun: BegunVm | None
+    cards: CardsPlan
+
+    @property
+    def untested(self) -> tuple[str, ...]:
+        """Cards with which the VM was not stopped and started yet."""
+        done = self.vm.block.tested if self.vm else ()
+        return tuple(str(one.card) for one in self.cards.choices if one.proof not in done)
 
     @property
     def stale_seeds(self) -> tuple[str, ...]:
@@ -87,12 +99,17 @@ def plan_vm(
     has_key: bool,
     begun: BegunVm | None = None,
     problems: Iterable[Finding] = (),
+    now: float = 0.0,
+    hardware: NodeHardware | None = None,
 ) -> VmPlan:
     """Plan one VM; ``vm`` is ours and carries the spec's name, or is not there yet.
 
     :param has_key: an SSH key is known that the guest's user can be given.
     :param problems: what was found out besides.
+    :param now: seconds since 1970; leases of cards have an age.
+    :param hardware: what the node itself tells over SSH; ``None``: nobody looked.
     """
+    spec, cards = plan_cards(spec, node, vm, now, hardware)
     findings: tuple[Finding, ...] = ()
     if vm is not None:
         spec = _with_storages_of(spec, vm.block)
@@ -105,11 +122,13 @@ def plan_vm(
         others = node.without(begun.vmid) if begun else node
         findings = (*findings, *vm_findings(spec, others, has_key=has_key))
     needs = needs_of(spec, node.version, downloads_image=not (vm or begun or spec.template))
-    rights = rights_findings(needs, node.permissions, node.node)
-    look = _Look(spec, image, node, vm, begun)
-    observations = {kind: _OBSERVE[kind](look) for kind in VM_STEPS}
-    steps = tuple(_step(kind, observations[kind], vm) for kind in VM_STEPS)
-    return VmPlan(spec, image, node, vm, begun, observations, steps, (*rights, *findings, *problems))
+    rights = rights_findings((*needs, *cards.needs), node.permissions, node.node)
+    look = _Look(spec, image, node, vm, begun, cards)
+    kinds = [kind for kind in VM_STEPS if kind is not StepKind.CARD or cards.is_about_cards]
+    observations = {kind: _OBSERVE[kind](look) for kind in kinds}
+    steps = tuple(_step(kind, observations[kind], vm) for kind in kinds)
+    found = (*rights, *findings, *cards.findings, *problems)
+    return VmPlan(spec, image, node, vm, begun, observations, steps, found, cards)
 
 
 def _with_storages_of(spec: VmSpec, block: OwnershipBlock) -> VmSpec:
@@ -149,13 +168,17 @@ def _observe_image(look: _Look) -> Observation:
     return Observation(State.ABSENT, text, (come,))
 
 
+def _observe_card(look: _Look) -> Observation:
+    return observe_cards(look.cards, holder_of(look.spec, look.vm), look.node)
+
+
 def _observe_vm(look: _Look) -> Observation:
     vm, node = look.vm, look.node.node
     if vm is None:
         text = f"make the VM on {node}: no VM of ours has that name"
         if look.begun is not None:
             text = f"make VM {look.begun.vmid} on {node} whole, which a run that was cut off began"
-        return Observation(State.ABSENT, text, _new(look.spec))
+        return Observation(State.ABSENT, text, (*_new(look.spec), *_new_cards(look.cards)))
     changes = config_changes(look.spec, vm)
     if changes:
         return Observation(State.DIFFERENT, f"change VM {vm.vmid} on {vm.node}", changes)
@@ -175,32 +198,13 @@ def _new(spec: VmSpec) -> tuple[Change, ...]:
     )
 
 
-def config_changes(spec: VmSpec, vm: VmFacts) -> tuple[Change, ...]:
-    """What of a VM differs from what settings ask for; everything else is its admin's own."""
-    card = first_card(vm.config)
-    found = {
-        "cores": (vm.cores, spec.cores),
-        "memory": (vm.memory_mib, spec.memory_mib),
-        "bridge": (card.bridge, spec.bridge),
-        "vlan": (card.vlan, spec.vlan),
-    }
-    changes = [Change(key, str(now), str(wanted)) for key, (now, wanted) in found.items() if now != wanted]
-    size, wanted = _disk_bytes(vm), spec.disk_gib * GIB
-    if 0 < size < wanted:
-        changes.append(Change("disk", _size_text(size), _size_text(wanted)))
-    return tuple(changes)
-
-
-def _disk_bytes(vm: VmFacts) -> int:
-    return disk_bytes(str(vm.config.get(SYSTEM_DISK, "none")))
-
-
-def _size_text(size: int) -> str:
-    return format_bytes(size) if size % GIB else f"{size // GIB} GiB"
+def _new_cards(cards: CardsPlan) -> Iterator[Change]:
+    for one in cards.choices:
+        yield Change("card", "", f"{one.card}, by mapping {one.name}")
 
 
 def _disk_findings(spec: VmSpec, vm: VmFacts) -> tuple[Finding, ...]:
-    size = _disk_bytes(vm) // GIB
+    size = system_disk_bytes(vm) // GIB
     if size <= spec.disk_gib:
         return ()
     return (
@@ -218,9 +222,9 @@ def _observe_start(look: _Look) -> Observation:
     vm = look.vm
     if vm is None:
         text = "start it; its first boot installs the guest agent, through which its SSH key is read"
-        return Observation(State.ABSENT, text)
-    restarts = vm.running and _restarts(look.spec, vm)
-    work = list(_work(vm, look.stale_seeds, restarts=restarts))
+        return Observation(State.ABSENT, "; ".join((text, *_reset_test(look))))
+    restarts = vm.running and (waits_for_restart(look.spec, vm) or bool(look.untested))
+    work = [*_work(vm, look.stale_seeds, restarts=restarts), *_reset_test(look)]
     if not work:
         return Observation(State.PRESENT, f"VM {vm.vmid} runs at {vm.address}")
     return Observation(State.DIFFERENT if restarts else State.PARTIAL, "; ".join(work))
@@ -239,14 +243,15 @@ def _work(vm: VmFacts, stale_seeds: tuple[str, ...], *, restarts: bool) -> Itera
         yield f"restart VM {vm.vmid}, so that its new values hold"
 
 
-def _restarts(spec: VmSpec, vm: VmFacts) -> bool:
-    """Whether values wait for a restart, or will; a drive that the guest keeps can wait for longer."""
-    wanted = {change.name for change in config_changes(spec, vm)}
-    return bool(set(vm.pending) - {SEED_DRIVE} or wanted & _TAKES_A_RESTART)
+def _reset_test(look: _Look) -> Iterator[str]:
+    """Some cards do not come back when they are started a second time: better now than one day."""
+    if look.untested:
+        yield f"once, stop and start it again: whether {', '.join(look.untested)} can be reset is seen now"
 
 
 _OBSERVE = {
     StepKind.IMAGE: _observe_image,
+    StepKind.CARD: _observe_card,
     StepKind.VM: _observe_vm,
     StepKind.START: _observe_start,
 }

@@ -13,23 +13,30 @@ Left out on purpose:
   ISOs, away from everybody else's.
 - Anything on ``/vms``. A leaked token reaches VMs of the pool only.
 - ``PUT /storage`` (a storage's content types): it takes ``Datastore.Allocate`` on all storages at once.
+- ``Mapping.Modify`` day to day: it lets a token map any device of any node, the disk controller too.
 - Rights to hand rights out (``Permissions.Modify``, ``Sys.Modify``, ``User.Modify``).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from localai_deploy.domain.pve.ownership import POOL
-from localai_deploy.domain.pve.permissions import POOL_PATH, Need, VmPlace, needs_of
+from localai_deploy.domain.pve.permissions import (
+    MAPPINGS_PATH,
+    POOL_PATH,
+    Need,
+    VmPlace,
+    card_needs,
+    needs_of,
+)
 from localai_deploy.domain.pve.version import PveVersion
 
 USER = "localai@pve"
 TOKEN_NAME = "localai"  # noqa: S105 - a name, no secret
-MAPPINGS_PATH = "/mapping/pci"
 
 _RUN_ROLES = {
     frozenset({"Datastore.AllocateSpace"}): "LocalaiRunDisks",
@@ -39,6 +46,7 @@ _RUN_ROLES = {
     frozenset({"Sys.Audit"}): "LocalaiRunNodeLook",
     frozenset({"SDN.Use"}): "LocalaiRunBridge",
     frozenset({"VM.Clone"}): "LocalaiRunTemplate",
+    frozenset({"Mapping.Use"}): "LocalaiRunCard",
 }
 _POOL_ROLE = "LocalaiRunVms"
 _SEEDS_ROLE = "LocalaiRunSeeds"
@@ -102,16 +110,27 @@ class Access:
 
 
 def run_access(
-    place: VmPlace, version: PveVersion, user: str = USER, *, deletes_seeds: bool = False
+    place: VmPlace,
+    version: PveVersion,
+    user: str = USER,
+    *,
+    deletes_seeds: bool = False,
+    mappings: Iterable[str] = (),
 ) -> Access:
     """Rights to make, run and delete VMs in our pool at one place.
 
     :param deletes_seeds: grant ``Datastore.Allocate`` on the storage of the seeds.
+    :param mappings: resource mappings of the cards that VMs may be given.
     """
+    names = tuple(mappings)
+    cards = card_needs(names) if names else ()
     found: dict[str, set[str]] = defaultdict(set)
-    for need in needs_of(place, version, downloads_image=not place.template):
+    for need in (*needs_of(place, version, downloads_image=not place.template), *cards):
         found[need.path].add(need.privilege)
-    grants = [Grant(path, _run_role(path, frozenset(held))) for path, held in sorted(found.items())]
+    grants = [
+        Grant(path, _run_role(path, frozenset(held)), propagate=path != "/")
+        for path, held in sorted(found.items())
+    ]
     if deletes_seeds:
         seeds = PveRole(_SEEDS_ROLE, ("Datastore.Allocate",))
         grants.append(Grant(f"/storage/{place.seed_storage}", seeds))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from localai_deploy.domain.pve import property_string
+from localai_deploy.domain.pve.hostpci import SLOTS, mapped_card
 from localai_deploy.domain.pve.network import NetworkDevice
 from localai_deploy.domain.pve.ownership import POOL, TAG, OwnershipBlock
 from localai_deploy.domain.pve.seed import StaticAddress
@@ -19,6 +20,7 @@ _DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _IDS = range(1000, 10_000)
 _PROBES = 16
 _CLOUD_INIT_DRIVE = re.compile(r"^[^,]*cloudinit\b.*,media=cdrom")
+EFI_OPTIONS = "efitype=4m,pre-enrolled-keys=0"
 SYSTEM_DISK = "scsi0"
 SEED_DRIVE = "scsi1"
 
@@ -39,6 +41,9 @@ class VmSpec:
     :param template: id of a template to clone in place of an image; 0: none.
     :param user: the guest's user, who may become root.
     :param static: its address; ``None``: DHCP.
+    :param gpus: its cards: as they are asked for (:mod:`.gpu_selection`), and once they are chosen, the names
+        of their resource mappings.
+    :param accepted: ids of findings about them that somebody consented to.
     """
 
     name: str
@@ -56,6 +61,8 @@ class VmSpec:
     template: int = 0
     user: str = "admin"
     static: StaticAddress | None = None
+    gpus: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _DNS_LABEL.fullmatch(self.name):
@@ -77,7 +84,7 @@ class VmSpec:
 
     def record(self) -> dict[str, Any]:
         """What the ownership block keeps of it, so that no local file is needed."""
-        return asdict(self)
+        return {**asdict(self), "gpus": list(self.gpus), "accepted": list(self.accepted)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +179,7 @@ def creation(
     :param image: volume id of the disk image; not used with a template.
     :param seed: volume id of the first boot's ISO.
     """
-    efi = {"efidisk0": f"{spec.vm_storage}:0,efitype=4m,pre-enrolled-keys=0"}
+    efi = {"efidisk0": f"{spec.vm_storage}:0,{EFI_OPTIONS}"}
     block = OwnershipBlock(spec.name, vmid, identity.uuid, spec.record())
     begun = {"description": replace(block, begun=True).render()}
     config = config_parameters(spec, identity, seed=seed, acceleration=acceleration)
@@ -209,6 +216,7 @@ def config_parameters(
         "vga": "serial0",
         "agent": property_string.render({"enabled": True, "fstrim_cloned_disks": True}, "enabled"),
         "onboot": 1,
+        **{slot: str(mapped_card(name)) for slot, name in zip(SLOTS, spec.gpus, strict=False)},
     }
 
 
@@ -226,6 +234,7 @@ COMPARED = (
     "serial0",
     "onboot",
     "boot",
+    *SLOTS,
 )
 """Values that must read back as they were sent; disks read back with the volumes that were made."""
 

@@ -29,6 +29,8 @@ _SPEC_SETTINGS = {
     "template": "localai_template",
     "user": "localai_user",
     "static": "localai_address",
+    "gpus": "localai_gpu",
+    "accepted": "localai_gpu_accept",
 }
 """Field of the spec → the setting that gives it."""
 
@@ -88,4 +90,6 @@ def recorded_spec(spec: VmSpec, recorded: Mapping[str, Any], given: frozenset[st
     if isinstance(values.get("static"), Mapping):
         static = dict(values["static"])
         values["static"] = StaticAddress(**static | {"nameservers": tuple(static.get("nameservers", ()))})
+    for key in {"gpus", "accepted"} & set(values):
+        values[key] = tuple(str(one) for one in values[key])
     return replace(spec, **values)

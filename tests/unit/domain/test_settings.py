@@ -20,7 +20,7 @@ def test_defaults_are_literal() -> None:
     assert values["localai_bind"] == "127.0.0.1"
     assert values["localai_port"] == 8080
     assert values["localai_context_length"] == 4096
-    assert values["localai_gpu"] == "none"
+    assert values["localai_gpu"] == ()
     assert values["localai_trust_first_download"] is False
 
 
@@ -41,7 +41,8 @@ def test_first_layer_wins() -> None:
         ("context_length", 12),
         ("bind", "0.0.0"),
         ("bind", "box; rm -rf /"),
-        ("gpu", "auto"),
+        ("gpu", "auto,none"),
+        ("gpu_accept", "everything"),
         ("runtime", "lama_cpp"),
         ("models", [3]),
         ("models", ["hf:a/b/x.gguf", "hf:c/d/x.gguf"]),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from localai_deploy.domain.pci.address import parse_address
 from localai_deploy.domain.pve.hardware import cards_of, parse_devices
 
 RECORDED = Path(__file__).parents[5] / "shared/data/pve-transcripts/pve9-full-flow-tool.json"
@@ -40,7 +41,8 @@ def test_cards_are_whole_devices() -> None:
         "10de:2684",
         "1043:889c",
     )
-    assert (card.iommu_group, card.function_ids) == (14, ("10de:2684", "10de:22ba"))
+    assert (card.iommu_group, card.ids_of([card.address])) == (14, ("10de:2684", "10de:22ba"))
+    assert card.ids_of([parse_address("01:00.1")]) == ("10de:22ba",)
     assert (card.name, str(card)) == ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 4090 (0000:01:00)")
     assert (compute.slot, compute.iommu_group, compute.subsystem_id) == ("0000:0a:00", None, None)
     assert (unknown.name, unknown.pci_id) == ("QEMU standard VGA", "1234:1111")

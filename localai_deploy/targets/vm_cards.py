@@ -1,0 +1,98 @@
+"""The cards of a VM: mappings made, leases taken and given back, and the reset test of a first start."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from localai_deploy.domain.pve.card_planning import CardsPlan, holder_of
+from localai_deploy.domain.pve.facts import VmFacts
+from localai_deploy.domain.pve.lease import Holder
+from localai_deploy.domain.pve.mapping import entry_for
+from localai_deploy.domain.pve.planning import VmPlan
+from localai_deploy.domain.pve.vm_changes import new_description
+from localai_deploy.errors import ExitCode, LocalaiError
+from localai_deploy.proxmox.node import PveNode
+from localai_deploy.targets.base import Tell
+from localai_deploy.targets.executor import Executor
+
+_LIST = 'for one in /sys/bus/pci/devices/*; do cat "$one/vendor" "$one/device"; done'
+LOOK_TIMEOUT_S = 60
+
+
+def ensure_cards(node: PveNode, plan: VmPlan, tell: Tell) -> None:
+    """Have a mapping and the lease of every card that the plan gives the VM.
+
+    :raises LocalaiError: ``card-held`` (exit 6): another VM has got one since; ``pve-mapping-taken``, ….
+    """
+    for choice in plan.cards.choices:
+        if choice.mapping is None:
+            tell(f"mapping {choice.card} as {choice.name}", 0)
+            node.mappings.create(choice.name, [entry_for(choice.card)])
+        node.leases.take(choice.name, holder_of(plan.spec, plan.vm))
+
+
+def name_holder(node: PveNode, cards: CardsPlan, vm: VmFacts) -> None:
+    """Let the leases name the very VM, once it is made."""
+    for choice in cards.choices:
+        node.leases.take(choice.name, Holder(vm.block.name, vm.vmid, vm.block.uuid))
+
+
+def give_back(node: PveNode, names: Iterable[str], holder: Holder) -> None:
+    """Let go of the leases of these mappings."""
+    for name in names:
+        node.leases.give_back(name, holder)
+
+
+def start_with_cards(node: PveNode, vmid: int, cards: CardsPlan) -> None:
+    """Start the VM; a card that another one has by then is told as such.
+
+    :raises LocalaiError: ``card-held`` (exit 6); what else the start ended with.
+    """
+    try:
+        node.vms.start(vmid)
+    except LocalaiError as error:
+        for choice in cards.choices:
+            held = node.leases.as_held(choice.name, error)
+            if held is not error:
+                raise held from error
+        raise
+
+
+def untested(cards: CardsPlan, vm: VmFacts) -> tuple[str, ...]:
+    """Cards with which the VM was not stopped and started yet, as its block notes them."""
+    return tuple(one.proof for one in cards.choices if one.proof not in vm.block.tested)
+
+
+def note_tested(node: PveNode, vmid: int, name: str, proofs: Iterable[str]) -> None:
+    """Write into the VM's block that the reset test is done."""
+    vm = node.vms.named(name)
+    if vm is None or vm.vmid != vmid:
+        raise LocalaiError("vm-not-ours", f"VM {vmid} is not ours any more", hint="it is left alone")
+    block = replace(vm.block, tested=tuple(dict.fromkeys([*vm.block.tested, *proofs])))
+    node.vms.change(vmid, {"description": new_description(vm, block)}, str(vm.config["digest"]))
+
+
+def guest_devices(guest: Executor) -> Counter[str]:
+    """Vendor and device of everything on the guest's PCI bus, with how often each is there."""
+    done = guest.run(["sh", "-c", _LIST], timeout_s=LOOK_TIMEOUT_S)
+    words = [word.removeprefix("0x") for word in done.stdout.decode("ascii", "replace").split()]
+    return Counter(f"{vendor}:{device}" for vendor, device in zip(words[::2], words[1::2], strict=False))
+
+
+def require_not_lost(cards: CardsPlan, before: Counter[str], after: Counter[str]) -> None:
+    """Compare what a guest saw of its cards before and after it was stopped and started.
+
+    :raises LocalaiError: ``reset``: a device that was there is not any more.
+    """
+    wanted = Counter(cards.guest_ids)
+    lost = (wanted & before) - after
+    if lost:
+        raise LocalaiError(
+            "reset",
+            f"after a stop and a start the guest does not see {', '.join(sorted(lost))} any more",
+            why="the card was not reset between the two starts: it may need the node's reboot",
+            hint="reboot the node, then run again; localai-deploy explain reset",
+            exit_code=ExitCode.PARTIAL,
+        )
