@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.node.hardware import NodeHardware
 from localai_deploy.domain.node.hardware_parser import parse_hardware
 from localai_deploy.errors import LocalaiError
 from localai_deploy.targets.executor import Executor
+from localai_deploy.targets.ssh_host import SshHost
 
 TIMEOUT_S = 60
 _SCRIPT = Path(__file__).with_name("node_hardware.sh")
@@ -26,3 +28,15 @@ def look_at_node(executor: Executor) -> NodeHardware:
             raise
         done = executor.run(["sh", "-s"], stdin=script, timeout_s=TIMEOUT_S)
     return parse_hardware((done.stdout or done.stderr).decode("utf-8", "replace"))
+
+
+def look_over_ssh(connection: Connection) -> NodeHardware:
+    """The same over a connection of its own; the host's key is known before.
+
+    :raises LocalaiError: ``host-*``, ``ssh-*``, ``sudo-*``.
+    """
+    target = SshHost(connection.destination, connection)
+    try:
+        return look_at_node(target.connect())
+    finally:
+        target.close()

@@ -19,8 +19,7 @@ from localai_deploy.domain.spec import HostSpec, host_spec
 from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.inventory_node_ssh import NodeSsh
-from localai_deploy.targets.node import look_at_node
-from localai_deploy.targets.ssh_host import SshHost
+from localai_deploy.targets.node import look_over_ssh
 from localai_deploy.workflow.deploy import open_targets
 from localai_deploy.workflow.telling import Say
 from localai_deploy.workflow.together import ask_all
@@ -90,22 +89,10 @@ def _look(ssh: NodeSsh | None) -> tuple[NodeHardware | None, tuple[Finding, ...]
     if ssh is None:
         return None, ()
     try:
-        return look_over_ssh(ssh), ()
+        return look_over_ssh(ssh.connection), ()
     except LocalaiError as error:
         found = Finding(error.error_id, Severity.WARNING, error.what, error.why, error.hint)
         return None, (found,)
-
-
-def look_over_ssh(ssh: NodeSsh) -> NodeHardware:
-    """One round trip; the host's key is known before.
-
-    :raises LocalaiError: ``host-*``, ``ssh-*``, ``sudo-*``.
-    """
-    target = SshHost(ssh.connection.destination, ssh.connection)
-    try:
-        return look_at_node(target.connect())
-    finally:
-        target.close()
 
 
 def _unlisted(facts: NodeFacts) -> tuple[Finding, ...]:

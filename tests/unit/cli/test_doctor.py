@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from localai_deploy.cli.output import load_schema
+from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.node.hardware import NodeHardware
 from localai_deploy.errors import LocalaiError
 from localai_deploy.workflow import doctor
@@ -115,10 +116,10 @@ def test_the_inventory_allows_the_look(
     node: Node, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     put_in(node, INTEL_NVIDIA)
-    asked: list[Any] = []
+    asked: list[Connection] = []
 
-    def look(ssh: Any) -> NodeHardware:
-        asked.append(ssh)
+    def look(connection: Connection) -> NodeHardware:
+        asked.append(connection)
         return INTEL_NVIDIA.hardware
 
     monkeypatch.setattr(doctor, "look_over_ssh", look)
@@ -135,9 +136,8 @@ def test_the_inventory_allows_the_look(
     assert run(*words, "--no-ssh").code == 0
     assert asked == []
     run(*words)
-    (ssh,) = asked
-    assert (ssh.connection.display, ssh.connection.port) == ("admin@127.0.0.1", 2222)
-    assert (ssh.may_look, ssh.may_prepare) == (True, False)
+    (connection,) = asked
+    assert (connection.display, connection.port) == ("admin@127.0.0.1", 2222)
 
 
 def test_other_vms_with_the_card(node: Node, run: Callable[..., Ended]) -> None:
