@@ -47,6 +47,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="Before any connection.",
         fix="Put ansible_become_password into a vaulted inventory file.",
     ),
+    "picture-library-missing": Explanation(
+        title="A PNG cannot be drawn",
+        cause="Pillow, which draws it, is an extra that is not installed.",
+        detection="The library is imported when a .png is asked for.",
+        fix="pip install 'localai-deploy[picture]', or name a file that ends in .svg.",
+    ),
     "one-host-only": Explanation(
         title="The command works on one host at a time",
         cause="The name is a group or a pattern that stands for several hosts.",

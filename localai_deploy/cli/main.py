@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("localai_deploy.cli.status:status", "Show what is ours on hosts and how it is."),
     "down": ("localai_deploy.cli.down:down", "Take away what was installed, and nothing else."),
     "model": ("localai_deploy.cli.model:model", "Pull, list, verify and remove models on hosts."),
+    "fit": ("localai_deploy.cli.fit:fit", "Tell what runs on which card, and how fast."),
     "gpu": ("localai_deploy.cli.gpu:gpu", "Tell what a card is and which driver it needs."),
     "node": ("localai_deploy.cli.node:node", "Give a Proxmox node what our VMs need."),
     "inventory": (

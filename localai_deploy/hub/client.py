@@ -67,6 +67,17 @@ def look_up(reference: ModelReference, *, endpoint: str, token: str | None) -> H
     return HubFile(url=pinned, commit=commit, sha256=found.etag or "", size_bytes=found.size or 0)
 
 
+def list_files(reference: ModelReference, *, endpoint: str, token: str | None) -> list[tuple[str, int]]:
+    """Path and size of every file of the repository that ``reference`` names.
+
+    :raises LocalaiError: ``model-not-found``, ``model-gated`` or ``hub-unreachable``.
+    """
+    api = _api(endpoint, token if may_carry_token(endpoint) else None)
+    with _HubErrors(api, reference, token):
+        tree = api.list_repo_tree(reference.repo, recursive=True, revision=reference.revision or "main")
+        return [(entry.path, entry.size) for entry in tree if hasattr(entry, "size")]
+
+
 def _api(endpoint: str, token: str | None) -> HfApi:
     os.environ.update(_SETTINGS)
     from huggingface_hub import HfApi

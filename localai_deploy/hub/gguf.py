@@ -13,6 +13,8 @@ from localai_deploy.domain.gguf.split import joined, part_count, part_names
 from localai_deploy.errors import LocalaiError
 from localai_deploy.hub.ranges import RemoteFile
 
+HEADER_ALONE = ".gguf-header"
+"""Ends the name of a file that was cut off behind its tensor table on purpose."""
 _READERS = 4
 
 
@@ -20,7 +22,7 @@ def read_local(path: Path) -> GgufModel:
     """Read the model at ``path`` with all its parts.
 
     :raises LocalaiError: ``model-file-missing``, ``model-format-wrong`` and the ``gguf-…`` errors, also
-        when a file is shorter than its table says.
+        when a file is shorter than its table says (:data:`HEADER_ALONE` excepted).
     """
     return _whole(str(path), lambda name: _local_header(Path(name)))
 
@@ -53,6 +55,6 @@ def _local_header(path: Path) -> GgufHeader:
         raise LocalaiError(
             "model-file-missing", f"model file {path} cannot be read", why=error.strerror or str(error)
         ) from error
-    if size < header.least_file_bytes:
+    if size < header.least_file_bytes and path.suffix != HEADER_ALONE:
         raise truncated(0, header.least_file_bytes, size)
     return header

@@ -26,4 +26,16 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The figure is held against what the formula says of the same model on the same machine.",
         fix="Give the tokens/s of generation from the server's log; name a card whose bandwidth is known.",
     ),
+    "fit-nothing-offered": Explanation(
+        title="A repository offers no GGUF model",
+        cause="It holds the original weights, or a model for another runtime.",
+        detection="The hub's list of its files has no complete *.gguf.",
+        fix="Look for a repository of the same model named …-GGUF, or name one file.",
+    ),
+    "fit-does-not-fit": Explanation(
+        title="A model does not fit into this machine as wished",
+        cause="A card or the host has less memory than weights, cache, buffers and margin need.",
+        detection="Every part is worked out from the model's header; 1 GiB of each card is left free.",
+        fix="Take one of the possible ways that the message names, or leave more to be chosen.",
+    ),
 }

@@ -17,6 +17,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="Names are compared without the maker's and the series' name, spaces and case.",
         fix="Write it as nvidia-smi prints it, give the PCI id (lspci -nn), or the memory with --vram.",
     ),
+    "gpu-memory-unknown": Explanation(
+        title="How much memory a card has is not known",
+        cause="The id is in no table, or was sold with sizes that vary by maker.",
+        detection="The tables of cards.",
+        fix="Give the memory with --vram; nvidia-smi shows it.",
+    ),
     "driver-version-invalid": Explanation(
         title="A driver's version cannot be read",
         cause="NVIDIA's versions are two or three numbers with dots, 580.95.05.",

@@ -36,6 +36,10 @@ class Hub:
         self._server.shutdown()
         self._server.server_close()
 
+    def content(self, path: str) -> bytes:
+        """What a GET of ``path`` gives; the client of a pull never asks for it here."""
+        return b""
+
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -56,7 +60,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             if name not in hub.without:
                 self.send_header(name, value)
-        self.send_header("Content-Length", headers.get("X-Linked-Size", str(len(body))))
+        told = headers.get("X-Linked-Size", str(len(body))) if self.command == "HEAD" else str(len(body))
+        self.send_header("Content-Length", told)
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
@@ -80,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 404, {"X-Error-Code": "EntryNotFound"}, b""
         etag, size = hub.files[path]
         headers = {"X-Repo-Commit": COMMIT, "X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(size)}
-        return 200, {**headers, "ETag": '"of-the-transport"'}, b""
+        return 200, {**headers, "ETag": '"of-the-transport"'}, hub.content(path)
 
 
 def _tree(hub: Hub) -> list[dict[str, object]]:

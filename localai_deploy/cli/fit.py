@@ -1,0 +1,118 @@
+"""``fit``: what runs on which card, before anything is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from localai_deploy.cli import fit_data, fit_view
+from localai_deploy.cli.fit_options import Asked, asked, fit_options
+from localai_deploy.cli.output import error_data, print_json
+from localai_deploy.cli.terminal import show
+from localai_deploy.domain.fit.calibration import calibrate, measured, timing_data
+from localai_deploy.domain.fit.choice import Choice, Option, card_for, nearest
+from localai_deploy.domain.fit.speed import touched
+from localai_deploy.domain.units import format_bytes
+from localai_deploy.errors import ExitCode, InputError, LocalaiError
+from localai_deploy.workflow.fitting import Hub, choose_offered, look_at
+
+
+@click.command(epilog="Example: localai-deploy fit --model hf:ORG/REPO/FILE.gguf --gpu 'RTX 3090'")
+@fit_options
+def fit(**options: Any) -> int:  # noqa: ANN401
+    """Work out what a model needs on cards and host, by part, and how fast it will be.
+
+    Only headers are read. Exit 3 when it does not fit as wished; the nearest possible ways are named.
+    """
+    if options["matrix"]:
+        from localai_deploy.cli.fit_matrix import print_matrix
+
+        return print_matrix(options, hub_of(options))
+    if len(options["model"]) != 1:
+        raise InputError("usage", "fit needs one --model", hint="several go with --matrix")
+    wanted, hub = asked(options), hub_of(options)
+    offered = look_at(options["model"][0], wanted.room_bytes, hub)
+    offered, choice = choose_offered(offered, wanted.wish, wanted.machine, wanted.freedom, hub, wanted.timing)
+    return _print(wanted, choice, options)
+
+
+def hub_of(options: Mapping[str, Any]) -> Hub:
+    """Where models come from; the token is the environment's."""
+    return Hub(options["hub"].rstrip("/"), os.environ.get("HF_TOKEN") or None)
+
+
+def _print(wanted: Asked, choice: Choice, options: Mapping[str, Any]) -> int:
+    shown = choice.best or _least_short(choice)
+    calibration = None
+    if options["measured"] is not None:
+        shown, calibration = _measured(shown, wanted, options["measured"])
+    problem = None if shown.fits else _problem(wanted, choice, shown)
+    if options["output"] == "json":
+        _print_json(wanted, choice, shown, calibration, problem)
+    else:
+        for line in fit_view.option_lines(shown, wanted.machine):
+            show(line)
+        for line in fit_view.rejected_lines(choice) if choice.best else ():
+            show(line)
+        for line in fit_data.assumptions(wanted.machine):
+            show(f"  assumed: {line}")
+        if problem:
+            raise problem
+    return int(problem.exit_code if problem else ExitCode.DONE)
+
+
+def _least_short(choice: Choice) -> Option:
+    return min(
+        (one.option for one in choice.rejected),
+        key=lambda option: max(short.needed_bytes - short.there_bytes for short in option.shortages),
+    )
+
+
+def _measured(option: Option, wanted: Asked, rate: float) -> tuple[Option, dict[str, float]]:
+    candidate, machine = option.candidate, wanted.machine
+    load = touched(candidate.shape, option.wish, machine.cards, candidate.values)
+    timing = calibrate(load, machine, rate)
+    speed = measured(candidate.shape, option.wish, machine, candidate.values, rate)
+    return replace(option, speed=speed), timing_data(timing)
+
+
+def _problem(wanted: Asked, choice: Choice, shown: Option) -> LocalaiError:
+    near = fit_view.near_lines(_nearest(wanted, choice, shown))
+    card = card_for(shown, wanted.machine)
+    if card:
+        near.append(f"a card of {format_bytes(card)} holds everything as wished")
+    return LocalaiError(
+        "fit-does-not-fit",
+        f"{shown.candidate.name} does not fit as wished",
+        why=fit_view.shortage_lines(shown),
+        hint="possible: " + "\n".join(near) if near else "take a smaller model",
+    )
+
+
+def _nearest(wanted: Asked, choice: Choice, shown: Option) -> tuple[Option, ...]:
+    candidates = [one.option.candidate for one in choice.rejected]
+    return nearest(candidates, shown, wanted.machine, wanted.timing)
+
+
+def _print_json(
+    wanted: Asked,
+    choice: Choice,
+    shown: Option,
+    calibration: dict[str, float] | None,
+    problem: LocalaiError | None,
+) -> None:
+    near = _nearest(wanted, choice, shown) if problem else ()
+    print_json(
+        "fit",
+        **fit_data.option_data(shown, wanted.machine),
+        not_chosen=fit_data.choice_data(choice) if choice.best else [],
+        assumptions=fit_data.assumptions(wanted.machine),
+        calibration=calibration,
+        problem=error_data(problem) if problem else None,
+        nearest=[fit_data.near_data(option) for option in near],
+        card_for_all_bytes=card_for(shown, wanted.machine) or None,
+    )

@@ -1,0 +1,59 @@
+"""What a reference offers to choose from: one model's header, or a repository's files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+from localai_deploy.domain.gguf.header import GgufModel
+from localai_deploy.domain.reference import ModelReference, parse_model_reference
+from localai_deploy.errors import LocalaiError
+from localai_deploy.hub.client import list_files, look_up
+from localai_deploy.hub.gguf import read_local, read_remote
+
+_REPOSITORY = re.compile(
+    r"hf:([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([A-Za-z0-9][\w./-]{0,200}))?"
+)
+_EXPLAINED = {"model-not-found", "model-gated"}
+
+
+def parse_offered(text: str) -> ModelReference:
+    """Read what a model, a repository (``hf:ORG/REPO``; its path is empty) or a plain path stands for.
+
+    :raises InputError: ``model-reference-invalid`` and what :func:`parse_model_reference` raises else.
+    """
+    if found := _REPOSITORY.fullmatch(text):
+        return ModelReference(text, "hf", "", repo=found[1], revision=found[2] or "")
+    if text.startswith("http://"):
+        return ModelReference(text, "https", text.rpartition("/")[2], url=text)
+    path = text.removeprefix("file:")
+    if path != text or "/" in text.partition(":")[0] or Path(text).is_file():
+        return ModelReference(text, "file", Path(path).name, path=path)
+    return parse_model_reference(text)
+
+
+def read_offered(reference: ModelReference, *, endpoint: str, token: str | None) -> GgufModel:
+    """Read the header of the model that ``reference`` names, with all its parts.
+
+    :raises LocalaiError: as :func:`read_local` and :func:`read_remote`, for the hub as :func:`look_up`.
+    """
+    if reference.scheme == "file":
+        return read_local(Path(reference.path).expanduser())
+    if reference.scheme == "https":
+        return read_remote(reference.url)
+    revision = quote(reference.revision or "main", safe="")
+    try:
+        return read_remote(f"{endpoint}/{reference.repo}/resolve/{revision}/{quote(reference.path)}", token)
+    except LocalaiError as error:
+        if error.error_id in _EXPLAINED:
+            look_up(reference, endpoint=endpoint, token=token)
+        raise
+
+
+def files_offered(reference: ModelReference, *, endpoint: str, token: str | None) -> list[tuple[str, int]]:
+    """Path and size of a repository's files.
+
+    :raises LocalaiError: ``model-not-found``, ``model-gated`` or ``hub-unreachable``.
+    """
+    return list_files(reference, endpoint=endpoint, token=token)

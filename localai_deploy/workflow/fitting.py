@@ -1,0 +1,85 @@
+"""Headers of what could be served, and a choice among it; few are read: sizes tell most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from localai_deploy.domain.fit.choice import Choice, Freedom, choose
+from localai_deploy.domain.fit.machine import Machine
+from localai_deploy.domain.fit.offer import Candidate, candidate_of, offers_of, scaled, worth_reading
+from localai_deploy.domain.fit.speed import Timing
+from localai_deploy.domain.fit.wish import Wish
+from localai_deploy.domain.reference import ModelReference
+from localai_deploy.errors import LocalaiError
+from localai_deploy.hub.offered import files_offered, parse_offered, read_offered
+
+_MOST_HEADERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """Where models come from."""
+
+    endpoint: str
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The candidates that a reference stands for: one model, or a repository's quantisations."""
+
+    reference: ModelReference
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def is_repository(self) -> bool:
+        """Whether the quantisation is to be chosen."""
+        return self.reference.scheme == "hf" and not self.reference.path
+
+
+def look_at(text: str, room_bytes: int, hub: Hub) -> Offered:
+    """Read one header of what ``text`` stands for.
+
+    :param room_bytes: memory there is for it; decides which header of a repository is read.
+    :raises LocalaiError: ``model-…``, ``gguf-…``, ``fit-model-unknown``, ``fit-nothing-offered``.
+    """
+    reference = parse_offered(text)
+    if reference.path or reference.scheme != "hf":
+        return Offered(reference, (_read(reference, hub),))
+    offers = offers_of(files_offered(reference, endpoint=hub.endpoint, token=hub.token))
+    if not offers:
+        raise LocalaiError(
+            "fit-nothing-offered",
+            f"{text} offers no GGUF model",
+            hint="most publishers keep them in a repository of their own, named …-GGUF",
+        )
+    first = worth_reading(offers, room_bytes)
+    known = _read(replace(reference, path=first.path), hub)
+    found = (known if offer is first else scaled(known, offer) for offer in offers)
+    return Offered(reference, tuple(found))
+
+
+def choose_offered(
+    offered: Offered, wish: Wish, machine: Machine, freedom: Freedom, hub: Hub, timing: Timing | None = None
+) -> tuple[Offered, Choice]:
+    """Choose, read the header of what was chosen, and choose again until it stays.
+
+    :raises LocalaiError: as :func:`look_at`; ``fit-wish-impossible``.
+    """
+    for _ in range(_MOST_HEADERS):
+        choice = choose(offered.candidates, wish, machine, freedom, timing)
+        if choice.best is None or choice.best.candidate.exact:
+            break
+        chosen = choice.best.candidate
+        exact = _read(replace(offered.reference, path=chosen.name), hub)
+        offered = replace(offered, candidates=_replaced(offered.candidates, chosen, exact))
+    return offered, choice
+
+
+def _replaced(all_of_them: tuple[Candidate, ...], old: Candidate, new: Candidate) -> tuple[Candidate, ...]:
+    return tuple(new if one is old else one for one in all_of_them)
+
+
+def _read(reference: ModelReference, hub: Hub) -> Candidate:
+    model = read_offered(reference, endpoint=hub.endpoint, token=hub.token)
+    return candidate_of(model, reference.path if reference.scheme == "hf" else reference.file_name)

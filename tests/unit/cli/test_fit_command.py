@@ -1,0 +1,200 @@
+"""``fit``: its table, its document, and what is refused; headers are small real ones, nothing is fetched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from localai_deploy.cli.output import load_schema
+from tests.unit.cli.conftest import Ended
+from tests.unit.cli.fit_models import dense, mixture
+from tests.unit.domain.gguf_writing import gguf, pair, tensor
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "fit" / "partial.txt"
+Run = Callable[..., Ended]
+MIB = 1 << 20
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    path = tmp_path / "lab-7b-Q4_0.gguf-header"
+    path.write_bytes(dense())
+    return str(path)
+
+
+@pytest.fixture
+def experts(tmp_path: Path) -> str:
+    path = tmp_path / "lab-moe-Q4_0.gguf-header"
+    path.write_bytes(mixture())
+    return str(path)
+
+
+def document(done: Ended) -> dict[str, Any]:
+    """What was printed, held against its schema."""
+    found = json.loads(done.out)
+    validator = Draft202012Validator(load_schema(found["schema"].split("/")[1]))
+    assert [error.message for error in validator.iter_errors(found)] == []
+    return dict(found)
+
+
+def test_the_table(model: str, run: Run) -> None:
+    done = run("fit", "--model", model, "--gpu", "RTX 3060", "--vram", "3GiB", "--ram", "32GiB")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == GOLDEN.read_text()
+
+
+def test_the_document(model: str, run: Run) -> None:
+    found = document(run("fit", "--model", model, "--gpu", "10de:2503", "-o", "json"))
+    card, host = found["devices"]
+    assert (card["kind"], card["name"], host["kind"]) == ("gpu", "NVIDIA GeForce RTX 3060", "host")
+    assert card["kv_bytes"] == 4096 * 32 * 2 * 1024 * 2
+    assert (found["gpu_layers"], found["layers"], found["basis"]) == (33, 33, "formula")
+    assert found["tokens_per_second"] > 10
+    assert (found["fits"], found["problem"], found["nearest"]) == (True, None, [])
+
+
+@pytest.mark.parametrize("layers", ["99", "all", "33"])
+def test_all_layers(layers: str, model: str, run: Run) -> None:
+    found = document(run("fit", "--model", model, "--vram", "24GiB", "--gpu-layers", layers, "-o", "json"))
+    assert found["gpu_layers"] == 33
+    assert (found["tokens_per_second"], found["basis"]) == (None, "unknown")
+
+
+def test_an_impossible_wish_names_the_nearest_possible(model: str, run: Run) -> None:
+    words = ("fit", "--model", model, "--gpu", "RTX 3060", "--vram", "3GiB", "--gpu-layers", "all")
+    done = run(*words)
+    assert done.code == 3
+    assert "[fit-does-not-fit]" in done.err
+    assert "of 33 layers on the card" in done.err
+    assert "holds everything as wished" in done.err
+    ended = run(*words, "-o", "json")
+    found = document(ended)
+    assert ended.code == 3
+    assert found["problem"]["id"] == "fit-does-not-fit"
+    assert 0 < found["nearest"][0]["wish"]["gpu_layers"] < 33
+    assert found["devices"][0]["weights_bytes"] > 3 << 30, "what was wished is told all the same"
+
+
+def test_too_little_of_everything(model: str, run: Run) -> None:
+    done = run("fit", "--model", model, "--ram", "2GiB")
+    assert done.code == 3
+    assert "the host needs " in done.err
+
+
+def test_experts_move_to_the_host(experts: str, run: Run) -> None:
+    found = document(run("fit", "--model", experts, "--gpu", "RTX 3060", "--vram", "4GiB", "-o", "json"))
+    assert found["gpu_layers"] == 33
+    assert 0 < found["cpu_expert_layers"] < 32
+    fixed = ("--cpu-moe", "32", "--gpu-layers", "all")
+    found = document(run("fit", "--model", experts, "--vram", "24GiB", *fixed, "-o", "json"))
+    assert found["cpu_expert_layers"] == 32
+    assert found["devices"][1]["weights_bytes"] > 32 * 16 * 3 * 4096 * 1024 * 18 // 32
+
+
+def test_cache_types_and_slots(model: str, run: Run) -> None:
+    def cache(*words: str) -> int:
+        return document(run("fit", "--model", model, "--vram", "24GiB", *words, "-o", "json"))["devices"][0][
+            "kv_bytes"
+        ]
+
+    plain = cache()
+    assert cache("--cache-type-k", "q8_0", "--cache-type-v", "q8_0") == plain * 34 // 64
+    assert cache("--context", "8192", "--parallel", "2") == 2 * plain
+
+
+def test_the_largest_context(model: str, run: Run) -> None:
+    found = document(run("fit", "--model", model, "--vram", "24GiB", "--context", "max", "-o", "json"))
+    assert found["wish"]["context"] == 8192, "what it was trained for"
+    found = document(run("fit", "--model", model, "--vram", "5GiB", "--context", "max", "-o", "json"))
+    assert 256 <= found["wish"]["context"] < 8192
+    assert found["gpu_layers"] == 33
+
+
+def test_several_cards(model: str, run: Run) -> None:
+    found = document(run("fit", "--model", model, "--gpu", "RTX 3060", "--gpu", "Tesla P4", "-o", "json"))
+    assert [one["name"] for one in found["devices"]] == ["NVIDIA GeForce RTX 3060", "Tesla P4", "host"]
+    assert all(one["weights_bytes"] for one in found["devices"])
+
+
+def test_a_measured_run_calibrates_the_next_estimate(model: str, tmp_path: Path, run: Run) -> None:
+    words = ("fit", "--model", model, "--gpu", "RTX 3060", "-o", "json")
+    formula = document(run(*words))
+    told = run(*words, "--measured", "40")
+    assert (document(told)["tokens_per_second"], document(told)["basis"]) == (40, "measured")
+    (tmp_path / "here.json").write_text(told.out)
+    found = document(run(*words, "--calibration", str(tmp_path / "here.json")))
+    assert found["basis"] == "calibrated"
+    assert found["tokens_per_second"] == pytest.approx(40, abs=0.1)
+    assert formula["tokens_per_second"] != pytest.approx(40, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error_id"),
+    [
+        ((), 2, "usage"),
+        (("--model", "MODEL", "--vram", "eight"), 2, "size-invalid"),
+        (("--model", "MODEL", "--gpu", "RTX 9999 XTX"), 2, "gpu-name-unknown"),
+        (("--model", "MODEL", "--gpu", "10de:28a1", "--context", "x"), 2, "usage"),
+        (("--model", "MODEL", "--gpu", "1002:73bf"), 3, "gpu-not-nvidia"),
+        (("--model", "MODEL", "--gpu-layers", "-1"), 2, "usage"),
+        (("--model", "MODEL", "--gpu-layers", "most"), 2, "usage"),
+        (("--model", "MODEL", "--context", "0"), 2, "usage"),
+        (("--model", "MODEL", "--parallel", "0"), 2, "usage"),
+        (("--model", "MODEL", "--cache-type-k", "q3"), 2, "usage"),
+        (("--model", "MODEL", "--bandwidth", "-1"), 2, "usage"),
+        (("--model", "MODEL", "--gpu", "RTX 3060", "--measured", "0"), 2, "fit-measurement-invalid"),
+        (
+            ("--model", "MODEL", "--cache-type-v", "q8_0", "--flash-attention", "off"),
+            3,
+            "fit-wish-impossible",
+        ),
+        (("--model", "MODEL", "--host", "--vram", "8GiB"), 2, "usage"),
+        (("--model", "no-such-model-of-mine"), 2, "model-reference-invalid"),
+        (("--model", "/no/such/file.gguf"), 3, "model-file-missing"),
+        (("--model", "hf:one-word"), 2, "model-reference-invalid"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, tuple) else "",
+)
+def test_what_is_refused(words: tuple[str, ...], code: int, error_id: str, model: str, run: Run) -> None:
+    done = run("fit", *(model if word == "MODEL" else word for word in words), "-o", "json")
+    assert done.code == code
+    assert document(done)["error"]["id"] == error_id
+
+
+BAD_FILES = {
+    "page.gguf": (b"<!DOCTYPE html><html></html>", "model-format-wrong"),
+    "empty.gguf": (b"", "gguf-truncated"),
+    "cut.gguf": (dense()[:4000], "gguf-truncated"),
+    "no-weights.gguf": (dense(), "gguf-truncated"),
+    "future.gguf": (gguf([], [], version=4), "gguf-version-unknown"),
+    "hostile.gguf": (gguf([], [], counts=(1 << 60, 1 << 60)), "gguf-header-invalid"),
+    "picture.gguf": (
+        gguf([pair("general.architecture", "str", "clip")], [tensor("v.patch_embd.weight", (32,))])
+        + bytes(128),
+        "fit-model-unknown",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files(name: str, tmp_path: Path, run: Run) -> None:
+    content, error_id = BAD_FILES[name]
+    (tmp_path / name).write_bytes(content)
+    done = run("fit", "--model", str(tmp_path / name), "--vram", "8GiB", "-o", "json")
+    assert done.code == 3
+    error = document(done)["error"]
+    assert error["id"] == error_id
+    assert error["hint"]
+
+
+def test_an_unknown_architecture_of_known_parts_is_bounded(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "new.gguf-header"
+    path.write_bytes(dense().replace(b"llama", b"lemur"))
+    found = document(run("fit", "--model", str(path), "--vram", "24GiB", "-o", "json"))
+    assert found["model"]["architecture"] == "lemur"
+    assert found["devices"][0]["margin_bytes"] > 0
