@@ -112,6 +112,7 @@ class HostState:
     """The host without a question over the network; ``prefix`` is the environment's path without links.
 
     :param mapped_models: paths in the model store; a replaced file's ends with ``(deleted)``.
+    :param pci_devices: vendor and device of everything on the PCI bus, one for each function.
     :param model_records: model's file name → hash that the host recorded when it was pulled.
     """
 
@@ -128,6 +129,7 @@ class HostState:
     listeners: tuple[ListeningSocket, ...]
     key_file: KeyFile | None
     exposure: Exposure
+    pci_devices: tuple[str, ...]
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> HostState:
@@ -146,6 +148,7 @@ class HostState:
             listeners=tuple(ListeningSocket(**one) for one in data["listeners"]),
             key_file=KeyFile(**data["key_file"]) if data["key_file"] else None,
             exposure=Exposure(**data["exposure"]),
+            pci_devices=tuple(data["pci_devices"]),
         )
 
 

@@ -36,6 +36,7 @@ class Expected:
     :param model_sha256: model's file name → hash in hex; empty when nobody knows it yet.
     :param command: the service's argument list; ``{api_key_file}`` stands for the credential's path.
     :param open_paths: what answers without a key, all of it.
+    :param devices: vendor and device (``10de:2684``) of each function that was passed through.
     """
 
     record: Mapping[str, Any]
@@ -51,6 +52,7 @@ class Expected:
     context_length: int
     parallel: int
     package: str
+    devices: Sequence[str] = ()
 
     @property
     def unit(self) -> str:
@@ -105,6 +107,7 @@ class Expected:
                 context_length=record["context_length"],
                 parallel=record["parallel"],
                 package=record["package"],
+                devices=tuple(record.get("devices", ())),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise _invalid(f"{type(error).__name__}: {error}") from error

@@ -39,6 +39,12 @@ def expected(target: Target) -> Expected:
 
 
 @pytest.fixture(scope="session")
+def devices(expected: Expected) -> tuple[str, ...]:
+    """What was passed through to the host; a check that asks for it runs only where something was."""
+    return tuple(expected.devices)
+
+
+@pytest.fixture(scope="session")
 def state(target: Target, expected: Expected) -> HostState:
     """The host's state: one round trip."""
     request = {

@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options that :mod:`localai_deploy.verifier.run` gives."""
     group = parser.getgroup("localai-deploy")
     group.addoption("--localai-host", action="append", default=[], help="host of the inventory; repeatable")
+    group.addoption("--localai-host-with-devices", action="append", default=[], help="one that has a card")
     group.addoption("--localai-events-fd", type=int, required=True, help="descriptor that takes the events")
 
 
@@ -35,6 +36,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every check runs on every host, all checks of one host before the next."""
     hosts = metafunc.config.getoption("--localai-host")
     metafunc.parametrize("target", hosts, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Checks of devices run on hosts that were given some."""
+    having = config.getoption("--localai-host-with-devices")
+    items[:] = [one for one in items if not _is_of_devices(one) or describe(one).host in having]
+
+
+def _is_of_devices(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and "devices" in item.fixturenames
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

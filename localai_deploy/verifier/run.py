@@ -27,6 +27,7 @@ def run_checks(
     *,
     inventories: Sequence[Path],
     hosts: Sequence[str],
+    having_devices: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     on_result: Callable[[CheckResult], None],
     on_progress: Callable[[CheckProgress], None] | None = None,
@@ -37,13 +38,14 @@ def run_checks(
     The hosts' variable ``localai_expected`` says what is expected. A check that ends without a result,
     by a crash or because the time is over, is a failure; so is a host without any check.
 
+    :param having_devices: hosts that something was passed through to.
     :param environment: variables for the checks' process besides those on the allow-list.
     :param on_result: called for every result as it comes.
     :param on_progress: called when a check begins, and while it reads a large file.
     :param timeout_s: for all hosts together; None: an hour for each.
     """
     limit_s = TIMEOUT_PER_HOST_S * len(hosts) if timeout_s is None else timeout_s
-    ledger = Ledger(tuple(hosts), on_result, on_progress or (lambda _: None))
+    ledger = Ledger(tuple(hosts), on_result, on_progress or (lambda _: None), tuple(having_devices))
     if hosts:
         with private_directory() as directory:
             variables = child_environment(directory, inventories, environment or {})
@@ -60,8 +62,10 @@ class Ledger:
         hosts: tuple[str, ...],
         on_result: Callable[[CheckResult], None],
         on_progress: Callable[[CheckProgress], None],
+        having_devices: tuple[str, ...] = (),
     ) -> None:
         self.hosts = hosts
+        self.having_devices = having_devices
         self.results: list[CheckResult] = []
         self.planned: list[CheckProgress] = []
         self._on_result = on_result
@@ -106,7 +110,7 @@ def _run(ledger: Ledger, directory: Path, environment: Mapping[str, str], deadli
     log = directory / "checks.log"
     receiving, sending = os.pipe()
     try:
-        process = _start(ledger.hosts, log, environment, sending)
+        process = _start(_command(ledger, sending), log, environment, sending)
     finally:
         os.close(sending)
     try:
@@ -125,11 +129,11 @@ def _run(ledger: Ledger, directory: Path, environment: Mapping[str, str], deadli
 
 
 def _start(
-    hosts: Sequence[str], log: Path, environment: Mapping[str, str], events: int
+    command: Sequence[str], log: Path, environment: Mapping[str, str], events: int
 ) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         return subprocess.Popen(
-            _command(hosts, events),
+            command,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -139,7 +143,7 @@ def _start(
         )
 
 
-def _command(hosts: Sequence[str], events: int) -> list[str]:
+def _command(ledger: Ledger, events: int) -> list[str]:
     """Pytest with this package's checks and nothing of the user's: no settings, no conftest, no plugin."""
     return [
         sys.executable,
@@ -150,7 +154,8 @@ def _command(hosts: Sequence[str], events: int) -> list[str]:
         *("-p", "no:cacheprovider", "-p", "no:logging", "-p", "localai_deploy.verifier.plugin"),
         *("-q", "--tb=short", "--assert=plain", "--color=no"),
         f"--localai-events-fd={events}",
-        *(f"--localai-host={host}" for host in hosts),
+        *(f"--localai-host={host}" for host in ledger.hosts),
+        *(f"--localai-host-with-devices={host}" for host in ledger.having_devices),
         str(CHECKS),
     ]
 

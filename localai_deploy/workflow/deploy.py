@@ -115,7 +115,8 @@ def _configure(
     with ExitStack() as stack:
         run = _open(ready, place, stack, outcomes)
         run_steps(run, DEPLOY_STEPS, listener)
-        return _verify(run, run.good_hosts, on_check, on_check_progress) if run.good_hosts else None
+        good = [one for one in ready if one.host.name in run.good_hosts]
+        return _verify(run, good, on_check, on_check_progress) if good else None
 
 
 def _open(
@@ -139,12 +140,12 @@ def verify(
     """Run the checks alone."""
     with ExitStack() as stack:
         run = _open(planned, new_place(), stack)
-        return _verify(run, [one.host.name for one in planned], on_check, on_check_progress)
+        return _verify(run, planned, on_check, on_check_progress)
 
 
 def _verify(
     run: Run,
-    hosts: Sequence[str],
+    planned: Sequence[PlannedHost],
     on_check: Callable[[CheckResult], None],
     on_progress: Callable[[CheckProgress], None] | None,
 ) -> Report:
@@ -152,7 +153,8 @@ def _verify(
 
     return run_checks(
         inventories=[run.project.inventory, run.secrets],
-        hosts=hosts,
+        hosts=[one.host.name for one in planned],
+        having_devices=[one.host.name for one in planned if one.deployment and one.deployment.spec.devices],
         on_result=on_check,
         on_progress=on_progress,
     )

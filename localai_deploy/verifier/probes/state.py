@@ -54,6 +54,7 @@ def gather(request: dict[str, Any]) -> dict[str, Any]:
         "listeners": listeners(request["port"], pid),
         "key_file": key_file(request["api_key_file"]),
         "exposure": read_exposure(request["unit"]),
+        "pci_devices": read_pci_devices("/sys/bus/pci/devices"),
     }
     redacted: dict[str, Any] = redact(evidence, keys)
     return redacted
@@ -67,6 +68,15 @@ def read_json(path: str) -> dict[str, Any]:
         return {"value": None, "error": f"{path} is not there"}
     except (OSError, ValueError) as error:
         return {"value": None, "error": f"{path} cannot be read: {error}"}
+
+
+def read_pci_devices(folder: str) -> list[str]:
+    """Vendor and device (``10de:2684``) of each function, by address; none without a PCI bus."""
+    found = []
+    for device in sorted(Path(folder).glob("*")):
+        ids = [(device / name).read_text(encoding="ascii").strip() for name in ("vendor", "device")]
+        found.append(":".join(one[2:] if one.startswith("0x") else one for one in ids))
+    return found
 
 
 def read_model_records(store: str) -> dict[str, str]:

@@ -27,6 +27,7 @@ CHECKS = [
     "service-active",
     "executable",
     "command-line",
+    "devices-present",
     "hardening",
     "port-bound",
     "key-file",
@@ -71,6 +72,19 @@ STATE_FAULTS: list[tuple[str, str, Any, str]] = [
     ("record", "record/value/gpu_layers", False, "gpu_layers is False, not 0"),
     ("record", "record/value/service/port", 8081, "service.port is 8081, not 8080"),
     ("record", "record/value/extra", 1, "extra is not expected"),
+    ("devices-present", "pci_devices", [], "10de:22ba is there not at all, not 1 times"),
+    (
+        "devices-present",
+        "pci_devices",
+        ["8086:29c0", "1af4:1041", "1234:1111"],
+        "10de:2684 is there not at all",
+    ),
+    (
+        "devices-present",
+        "pci_devices",
+        ["10de:2684", "10de:2684", "10de:2782"],
+        "10de:22ba is there not at all",
+    ),
     ("environment-locked", "packages", STATE["packages"][:1], "lab-glibc of the lock is not installed"),
     ("environment-locked", "packages/1/sha256", "00" * 32, "lab-glibc came from an archive of SHA-256 0000"),
     ("environment-locked", "packages/1/sha256", "", "lab-glibc came from an archive of SHA-256 unknown"),
@@ -241,7 +255,7 @@ def test_a_stopped_service_is_red_wherever_it_is_needed() -> None:
     state = changed(changed(STATE, "process", None), "listeners", [])
     state = changed(changed(state, "unit/ActiveState", "inactive"), "unit/SubState", "dead")
     found = verdicts(state=changed(state, "files", []), endpoint={"error": "Connection refused"})
-    green = {"record", "environment-locked", "key-file", "hardening", "model-hash"}
+    green = {"record", "environment-locked", "devices-present", "key-file", "hardening", "model-hash"}
     assert red(found) == set(CHECKS) - green
     assert found["completion"][1] == "the API does not answer: Connection refused"
 

@@ -64,6 +64,17 @@ def test_a_bare_machine_fails_every_check_but_those_that_cannot_be_made(tmp_path
     assert report.find("alpha", "verifier") is None
 
 
+def test_a_host_without_the_card_that_it_was_given_fails_that_check(tmp_path: Path) -> None:
+    """``fffe`` is no vendor's number: whatever machine this is, it has no such card."""
+    expected = changed(EXPECTED, "record/devices", ["fffe:2684"])
+    hosts = {"alpha": here(localai_expected=expected), "beta": here(localai_expected=expected)}
+    report = verify(inventory(tmp_path, hosts), hosts=("alpha", "beta"), having_devices=["beta"])
+    assert report.find("alpha", "devices-present") is None
+    found = report.find("beta", "devices-present")
+    assert found is not None
+    assert (found.outcome, found.detail) == (Outcome.FAIL, "fffe:2684 is there not at all, not 1 times")
+
+
 def test_two_hosts_one_after_the_other(tmp_path: Path) -> None:
     report = verify(inventory(tmp_path, {"alpha": here(), "beta": here()}), hosts=("alpha", "beta"))
     hosts = [result.host for result in report.results]

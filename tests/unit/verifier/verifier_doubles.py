@@ -43,6 +43,7 @@ RECORD = {
     "context_length": 4096,
     "parallel": 2,
     "gpu_layers": 0,
+    "devices": ["10de:22ba", "10de:2684"],
     "service": {
         "name": "localai-llama-cpp",
         "bind": "127.0.0.1",
@@ -119,6 +120,7 @@ STATE = {
     "listeners": [{"address": "127.0.0.1", "port": 8080, "pid": 812, "process": "llama-server"}],
     "key_file": {"mode": "0600", "uid": 0, "gid": 0, "is_regular": True, "shortest_key": 43},
     "exposure": {"tool": True, "level": 1.2, "error": ""},
+    "pci_devices": ["8086:29c0", "1af4:1041", "10de:2684", "10de:22ba"],
 }
 REFUSED = {
     "GET /v1/models": 401,
@@ -207,6 +209,7 @@ def verdicts(
         "state": HostState.from_data(state),
         "endpoint": EndpointAnswers.from_data(endpoint),
         "digests": ModelDigests(**digests),
+        "devices": Expected.from_data(expected).devices,
     }
     return {check_id: _verdict(function, fixtures) for check_id, function in all_checks()}
 
