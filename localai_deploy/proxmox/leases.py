@@ -139,14 +139,18 @@ class Leases:
         if error.error_id != "pve-card-in-use":
             return error
         named = _IN_USE_BY.search(str(error))
+        vmid = int(named[1]) if named else 0
         world = self.world()
         found = world.mapping(mapping)
         slots = found.slots_on(self.node) if found else ()
-        claims = claims_on(world, self.node, slots, self.clock())
-        running = [one for one in claims if one.kind is ClaimKind.RUNNING]
-        if running:
-            return card_held(mapping, self.node, running[0])
-        unseen = Holder("that the token may not see", int(named[1]) if named else 0, foreign=True)
+        users = [one for one in world.users_of(self.node, slots) if one.running and vmid in {0, one.vmid}]
+        if users:
+            return card_held(mapping, self.node, Claim(users[0].holder, ClaimKind.RUNNING))
+        other = next((one for one in world.users if one.vmid == vmid), None)
+        if other is not None:
+            shared = next((card.mapping for card in other.cards.values() if card.mapping), mapping)
+            return card_held(shared, self.node, Claim(other.holder, ClaimKind.RUNNING))
+        unseen = Holder("that the token may not see", vmid, foreign=True)
         return card_held(mapping, self.node, Claim(unseen, ClaimKind.RUNNING))
 
     def _write(

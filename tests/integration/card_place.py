@@ -20,7 +20,7 @@ from tests.integration.pve_flow import connection
 from tests.unit.sandbox.talking import GPU0, GPU1, device
 
 CARD = GPU0.replace("01:00.0", "01:00")
-OTHER_CARD = GPU1.replace("02:00.0", "02:00")
+OTHER_CARD = GPU1.replace("02:00.0", "02:00").replace("2684", "2204")
 VM_RIGHTS = frozenset(
     {"VM.Audit", "VM.PowerMgmt", "VM.Config.HWType", "VM.Config.Options", "VM.GuestAgent.Audit"}
 )
@@ -95,12 +95,14 @@ class CardPlace:
             "/": {"Sys.Audit"},
         }
         self.cluster.pools.setdefault(POOL, Pool(POOL))
-        self.cluster.users["small@pve"] = User("small@pve", tokens={"t": Token("2" * 8, privsep=0)})
+        self.cluster.users["small@pve"] = User(
+            "small@pve", tokens={"tool": Token(str(uuid.uuid4()), privsep=0)}
+        )
         for number, (path, held) in enumerate(rights.items()):
             self.cluster.roles[f"Small{number}"] = frozenset(held)
             entry = AclEntry(path, "user", "small@pve", f"Small{number}", propagate=int(path != "/"))
             self.cluster.acl.append(entry)
-        return self.client("small@pve", "t")
+        return self.client("small@pve", "tool")
 
 
 @contextmanager

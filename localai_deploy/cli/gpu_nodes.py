@@ -1,0 +1,53 @@
+"""Which nodes the ``gpu`` commands are about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from localai_deploy.cli.options import node_from, warn_of_insecure
+from localai_deploy.cli.progress import say
+from localai_deploy.domain.pve.credentials import NodeConnection
+from localai_deploy.errors import InputError
+from localai_deploy.sandbox_record import NODE as SANDBOX
+from localai_deploy.workflow.card_look import nodes_of_cluster
+
+NODE = click.option(
+    "--node",
+    metavar="N",
+    help="An entry of the inventory's proxmox_nodes, `sandbox`, or the node N at PROXMOX_HOST.",
+)
+
+
+def node_connections(options: Mapping[str, Any]) -> list[NodeConnection]:
+    """The node that is named; else all of the inventory, else all of the cluster that there is.
+
+    :raises InputError: ``pve-host-missing``: nobody says where any node is.
+    """
+    if options["node"]:
+        return [node_from(options["node"], options)]
+    from localai_deploy.inventory import load_nodes
+
+    insecure = bool(options.get("insecure"))
+    nodes = load_nodes(options.get("inventory"), options.get("vault_password_file"), insecure=insecure)
+    if nodes.variables:
+        found = [nodes.connection(name) for name in nodes.variables]
+    else:
+        any_node = SANDBOX if nodes.lack(SANDBOX) is None else "any"
+        found = nodes_of_cluster(nodes.connection(any_node), say)
+    warn_of_insecure(found)
+    return found
+
+
+def one_connection(options: Mapping[str, Any]) -> NodeConnection:
+    """The node of a command that works on one.
+
+    :raises InputError: ``usage``: there are several, and none is named.
+    """
+    found = node_connections(options)
+    if len(found) != 1:
+        names = ", ".join(one.node for one in found) or "none"
+        raise InputError("usage", f"there are several nodes: {names}", hint="name one with --node")
+    return found[0]
