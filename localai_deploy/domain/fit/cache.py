@@ -1,7 +1,8 @@
 """Sizes of the key-value cache and of recurrent states.
 
 Source: llama.cpp's ``llama_kv_cache``, ``llama_kv_cache_iswa`` and ``llama_memory_recurrent``: cells are
-padded to 256; a windowed block holds ``window · slots + ubatch`` cells; recurrent states are f32, one a slot.
+padded to 256; each slot has its share of them unless the cache is unified; a windowed block holds
+``window + ubatch`` cells (times the slots in a unified cache); recurrent states are f32, one a slot.
 """
 
 from __future__ import annotations
@@ -17,18 +18,24 @@ def padded(tokens: int) -> int:
     return -(-tokens // CELLS) * CELLS
 
 
+def streams(wish: Wish) -> int:
+    """Caches side by side: one that all slots share, or one for each."""
+    return 1 if wish.unified else wish.parallel
+
+
 def full_cells(wish: Wish) -> int:
-    """Cells of a block that sees the whole context."""
-    return padded(wish.context)
+    """Cells of one stream of a block that sees the whole context."""
+    return padded(padded(wish.context) // streams(wish))
 
 
 def window_cells(shape: Shape, wish: Wish) -> int:
-    """Cells of a windowed block."""
-    return min(full_cells(wish), padded(shape.window * wish.parallel + wish.ubatch))
+    """Cells of one stream of a windowed block."""
+    slots = wish.parallel if wish.unified else 1
+    return min(full_cells(wish), padded(shape.window * slots + wish.ubatch))
 
 
 def cells_of(shape: Shape, attention: Attention, wish: Wish) -> int:
-    """Cells of the block that ``attention`` belongs to."""
+    """Cells of one stream of the block that ``attention`` belongs to."""
     return window_cells(shape, wish) if attention.windowed else full_cells(wish)
 
 
@@ -36,7 +43,7 @@ def cache_bytes(shape: Shape, block: Block, wish: Wish) -> int:
     """Keys and values of one block, and its recurrent states."""
     total = block.recurrence.state_bytes * wish.parallel if block.recurrence else 0
     if block.attention and block.attention.own_cache:
-        cells = cells_of(shape, block.attention, wish)
+        cells = cells_of(shape, block.attention, wish) * streams(wish)
         total += _stored(block.attention.key, wish.cache_type_k) * cells
         total += _stored(block.attention.value, wish.cache_type_v) * cells
     return total

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from localai_deploy.domain.fit.arena import Node, peak_bytes
 from localai_deploy.domain.fit.attention_graph import attention_graph, recurrence_graph
 from localai_deploy.domain.fit.cache import full_cells, window_cells
-from localai_deploy.domain.fit.feed_forward_graph import feed_forward_graph, mixed_experts
+from localai_deploy.domain.fit.feed_forward_graph import feed_forward_graph, mixed_experts, used_experts
 from localai_deploy.domain.fit.shape import Block, Shape
 from localai_deploy.domain.fit.tape import F32, I64, CacheInputs, Tape, Terms, cache_inputs
 from localai_deploy.domain.fit.wish import UNQUANTISED, Wish
@@ -27,6 +27,7 @@ class Share:
     """Which blocks a device computes: ``first`` to ``last`` (not included), and whether the output too.
 
     :param alone: there is no card at all.
+    :param experts: blocks before this one have their experts on the host.
     """
 
     first: int
@@ -34,6 +35,7 @@ class Share:
     output: bool
     host: bool
     alone: bool = False
+    experts: int = 0
 
 
 def compute_bytes(shape: Shape, wish: Wish, share: Share, *, pipeline: bool = False) -> int:
@@ -41,7 +43,7 @@ def compute_bytes(shape: Shape, wish: Wish, share: Share, *, pipeline: bool = Fa
 
     :param pipeline: several cards work on several batches at once: inputs are there four times.
     """
-    tape = Tape(_terms(shape, wish, PIPELINE_COPIES if pipeline and not share.host else 1))
+    tape = Tape(_terms(shape, wish, PIPELINE_COPIES if pipeline else 1))
     _Graph(shape, tape).write(_settled(shape, share))
     return peak_bytes(tape.nodes)
 
@@ -55,7 +57,7 @@ def _settled(shape: Shape, share: Share) -> Share:
 
 def _terms(shape: Shape, wish: Wish, copies: int) -> Terms:
     latent = any(block.attention and block.attention.latent for block in shape.blocks)
-    tokens = min(wish.ubatch, wish.context)
+    tokens = -(-min(wish.ubatch, wish.context) // wish.parallel) * wish.parallel
     cached = any(block.attention and block.attention.own_cache for block in shape.blocks)
     return Terms(
         tokens=tokens,
@@ -80,8 +82,13 @@ class _Graph:
         if share.first == share.last and not share.output and not share.host:
             return
         flow = self._host_begin(share) if share.host else self._card_begin(share)
+        final = max((number for number, block in enumerate(blocks) if not block.idle), default=0)
         for number in range(share.first, share.last):
-            flow = self._block(blocks[number], flow, last=number == len(blocks) - 1)
+            if not blocks[number].idle:
+                aside = not share.host and number < share.experts
+                flow = self._block(blocks[number], flow, last=number == final, aside=aside)
+        if share.host and share.experts > share.last:
+            self._experts_alone(blocks[share.last : share.experts])
         if share.output:
             tape.tokens = tape.terms.outputs
             tape.add(self._shape.vocabulary, tape.norm(flow, self._embedding))
@@ -93,12 +100,15 @@ class _Graph:
         """
         tape, tokens = self._tape, self._tape.terms.tokens
         tape.held(F32 * tokens)
-        given = tape.held(F32 * tokens * self._embedding)
+        width = self._shape.input_width
+        given = tape.held(F32 * tokens * width)
         places = tape.held(I64 * tokens)
         self._all_inputs(range(len(self._shape.blocks)))
         flow = tape.add(self._embedding)
+        if self._shape.placed:
+            flow = tape.add(self._embedding, flow, tape.add(self._embedding), in_place=True)
         if share.alone:
-            found, mixed = tape.add(self._embedding), tape.add(self._embedding, given)
+            found, mixed = tape.add(width), tape.add(width, given)
             tape.raw(0, found, mixed, places)
             given.kept = mixed.kept = flow.kept = True
         return flow
@@ -115,7 +125,7 @@ class _Graph:
     def _crossing(self, before: Block | None) -> list[int]:
         """Widths of what is copied from the device that computed ``before``."""
         if before is None:
-            return [self._embedding]
+            return [self._shape.input_width]
         if before.experts and not before.feed_forward and not before.feed_forward_post_norm:
             return [before.experts.used * self._embedding, before.experts.used, self._embedding]
         if before.experts and not before.feed_forward_post_norm:
@@ -149,7 +159,15 @@ class _Graph:
         for rotated in (terms.rotated_keys, terms.rotated_values):
             tape.held(F32 * (length & -length) ** 2 if rotated else 0)
 
-    def _block(self, block: Block, flow: Node, *, last: bool) -> Node:
+    def _experts_alone(self, blocks: tuple[Block, ...]) -> None:
+        """Only the experts of these blocks are computed here; all else of them on cards."""
+        for block in blocks:
+            if block.experts:
+                read = self._tape.held(F32 * self._tape.tokens * self._embedding)
+                chosen = self._tape.held(F32 * self._tape.tokens * block.experts.used)
+                self._tape.raw(0, used_experts(self._tape, block.experts, read, chosen, self._embedding))
+
+    def _block(self, block: Block, flow: Node, *, last: bool, aside: bool) -> Node:
         tape, embedding = self._tape, self._embedding
         read = tape.norm(flow, embedding)
         mixed = self._mixing(block, read)
@@ -160,10 +178,10 @@ class _Graph:
         if block.attention_post_norm:
             mixed = tape.norm(mixed, embedding)
         if block.beside:
-            fed = feed_forward_graph(tape, block, read, embedding)
+            fed = feed_forward_graph(tape, block, read, embedding, aside=aside)
             return tape.add(embedding, tape.add(embedding, fed, mixed, in_place=True), flow, in_place=True)
         kept = tape.add(embedding, mixed, flow, in_place=True)
-        fed = feed_forward_graph(tape, block, tape.norm(kept, embedding), embedding)
+        fed = feed_forward_graph(tape, block, tape.norm(kept, embedding), embedding, aside=aside)
         if block.feed_forward_post_norm:
             fed = tape.norm(fed, embedding)
         return tape.add(embedding, fed, kept, in_place=True)

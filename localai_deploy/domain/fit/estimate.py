@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Literal
 
-from localai_deploy.domain.fit.cache import cache_bytes, cells_of
-from localai_deploy.domain.fit.compute import Share, compute_bytes
+from localai_deploy.domain.fit.cache import cache_bytes, cells_of, streams
+from localai_deploy.domain.fit.compute import PIPELINE_COPIES, Share, compute_bytes
 from localai_deploy.domain.fit.shape import Block, Shape
+from localai_deploy.domain.fit.tape import F32
 from localai_deploy.domain.fit.wish import UNQUANTISED, Card, Wish
 from localai_deploy.errors import InputError
 
@@ -65,19 +66,21 @@ def estimate(shape: Shape, wish: Wish, cards: Sequence[Card]) -> Estimate:
     on_cards = min(wish.gpu_layers, shape.layers) if cards else 0
     shares = card_shares(shape, on_cards, cards)
     begin = min((share.first for share in shares if share.first < share.last), default=len(shape.blocks))
-    pipeline = len(cards) > 1 and on_cards == shape.layers
-    sure = confidence(shape, wish)
+    pipeline = len(cards) > 1 and on_cards == shape.layers and not wish.cpu_expert_layers
+    sure = confidence(shape, pipeline=pipeline)
     needs = [
         _card_need(shape, wish, card, share, sure, pipeline=pipeline)
         for card, share in zip(cards, shares, strict=True)
     ]
-    host = _host_need(shape, wish, Share(0, begin, output=not on_cards, host=True, alone=not cards), sure)
+    left = Share(0, begin, not on_cards, host=True, alone=not cards, experts=wish.cpu_expert_layers)
+    host = _host_need(shape, wish, left, sure, pipeline=pipeline)
     return Estimate((*needs, host), on_cards, shape.layers, sure)
 
 
-def confidence(shape: Shape, wish: Wish) -> Confidence:
-    """How well the parts are known."""
-    if not shape.known or wish.cpu_expert_layers or any(block.recurrence for block in shape.blocks):
+def confidence(shape: Shape, *, pipeline: bool = False) -> Confidence:
+    """How well the parts are known; with several cards at once, recurrent blocks less so."""
+    recurrent = any(block.recurrence for block in shape.blocks)
+    if not shape.known or (recurrent and pipeline):
         return "bound"
     return "exact" if shape.dense else "close"
 
@@ -130,10 +133,13 @@ def _card_need(
     weights = sum(block.weights_bytes for block in blocks) - sum(block.expert_bytes for block in aside)
     kv = sum(cache_bytes(shape, block, wish) for block in blocks)
     weights += shape.output_bytes if share.output else 0
-    used = blocks or share.output
+    used = weights > 0
+    share = replace(share, experts=wish.cpu_expert_layers)
     compute = compute_bytes(shape, wish, share, pipeline=pipeline) if used else 0
-    fetched = max((block.expert_bytes for block in aside), default=0)
-    margin = round((weights + kv + compute) * MARGINS[sure]) + fetched + _converted_bytes(shape, wish, blocks)
+    margin = round((weights + kv + compute) * MARGINS[sure]) + _unsettled_bytes(
+        shape, wish, compute, sure, pipeline
+    )
+    margin += max((block.expert_bytes for block in aside), default=0) + _converted_bytes(shape, wish, blocks)
     return DeviceNeed(
         "gpu", card.name, weights, kv, compute, context_overhead_bytes(card) if used else 0, margin
     )
@@ -144,20 +150,38 @@ def _converted_bytes(shape: Shape, wish: Wish, blocks: Sequence[Block]) -> int:
     if {wish.cache_type_k, wish.cache_type_v} <= set(UNQUANTISED):
         return 0
     found = [block.attention for block in blocks if block.attention]
-    return max((2 * (part.key + part.value) * cells_of(shape, part, wish) for part in found), default=0)
+    widest = max(((part.key + part.value) * cells_of(shape, part, wish) for part in found), default=0)
+    return 2 * widest * streams(wish)
 
 
-def _host_need(shape: Shape, wish: Wish, share: Share, sure: Confidence) -> DeviceNeed:
+def _unsettled_bytes(
+    shape: Shape,
+    wish: Wish,
+    compute: int,
+    sure: Confidence,
+    pipeline: bool,  # noqa: FBT001
+) -> int:
+    """What versions of the runtime differ in, measured: room for a batch of given embeddings.
+
+    A graph that nobody measured may need twice the room where several cards work at once.
+    """
+    given = F32 * shape.input_width * min(wish.ubatch, wish.context)
+    if not pipeline:
+        return given
+    return (2 * PIPELINE_COPIES + 1) * given + (compute if sure == "bound" else 0)
+
+
+def _host_need(shape: Shape, wish: Wish, share: Share, sure: Confidence, *, pipeline: bool) -> DeviceNeed:
     blocks = shape.blocks[: share.last]
     aside = shape.blocks[share.last : max(share.last, wish.cpu_expert_layers)]
     weights = shape.input_bytes + sum(block.weights_bytes for block in blocks)
     weights += sum(block.expert_bytes for block in aside)
     if share.output:
-        weights += shape.output_bytes - shape.tied_bytes
+        weights += shape.output_bytes - shape.tied_bytes + shape.repacked_bytes
     kv = sum(cache_bytes(shape, block, wish) for block in blocks)
-    computed = replace(share, last=max(share.last, 1)) if aside else share
-    compute = compute_bytes(shape, wish, computed)
+    compute = compute_bytes(shape, wish, share, pipeline=pipeline)
     margin = round((weights + kv + compute) * MARGINS[sure])
+    margin += 2 * _unsettled_bytes(shape, wish, compute, sure, pipeline)
     return DeviceNeed("host", "host", weights, kv, compute, host_overhead_bytes(shape, wish), margin)
 
 

@@ -1,8 +1,6 @@
 """From a GGUF model's metadata and tensor table to its shape.
 
-Keys and tensor names are those of the GGUF conventions (``gguf-py/gguf/constants.py``). What is not told
-there but is part of an architecture's graph in llama.cpp (the period of sliding windows where no
-pattern is written) stands in :data:`WINDOW_PERIODS`.
+Keys and tensor names are those of the GGUF conventions (``gguf-py/gguf/constants.py``).
 """
 
 from __future__ import annotations
@@ -10,26 +8,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from localai_deploy.domain.fit.shape import Attention, Block, Experts, LatentAttention, Recurrence, Shape
+from localai_deploy.domain.fit.architectures import CACHELESS, MEASURED, WITHOUT_OUTPUT
+from localai_deploy.domain.fit.metadata import Metadata
+from localai_deploy.domain.fit.recurrences import is_recurrent, recurrence_of
+from localai_deploy.domain.fit.shape import Attention, Block, Experts, LatentAttention, Shape
+from localai_deploy.domain.fit.windows import window_tokens, windowed
 from localai_deploy.domain.gguf.header import GgufModel, Tensor
 from localai_deploy.errors import LocalaiError
 
-WINDOW_PERIODS = {
-    "gemma2": 2,
-    "gemma3": 6,
-    "gemma3n": 5,
-    "gemma-embedding": 6,
-    "gpt-oss": 2,
-    "cohere2": 4,
-    "olmo2": 4,
-    "exaone4": 4,
-    "llama4": 4,
-    "plamo3": 8,
-    "smallthinker": 4,
-}
-"""Every how many blocks one is not windowed; 1 where all are windowed."""
-_STATE_KEYS = ("ssm_in", "ssm_conv1d", "time_mix_key", "time_mix_receptance", "ssm_a")
 _MOST_BLOCKS = 4096
+_REORDERED = ("q4_0", "q4_K", "iq4_nl", "mxfp4")
+_OUTPUT_PARTS = ("output", "cls", "dense_", "altup_proj", "altup_unembd", "hc_head", "token_embd_norm_out")
 
 
 def read_shape(model: GgufModel) -> Shape:
@@ -43,7 +32,8 @@ def read_shape(model: GgufModel) -> Shape:
 class _Reader:
     def __init__(self, model: GgufModel) -> None:
         self._model = model
-        self._prefix = model.architecture + "."
+        self._metadata = Metadata(model)
+        self._whole = self._metadata.whole
         self._parts: dict[int, dict[str, Tensor]] = defaultdict(dict)
         for tensor in model.tensors:
             head, _, rest = tensor.name.partition(".")
@@ -53,36 +43,44 @@ class _Reader:
 
     def shape(self) -> Shape:
         table = self._model.by_name.get("token_embd.weight")
-        count = min(self._whole("block_count"), len(self._parts))
+        count = min(self._metadata.blocks, len(self._parts))
         if not self._model.architecture or table is None or len(table.shape) != 2 or not count:
             raise self._unknown("it has no token_embd.weight or no blocks")
         blocks = tuple(self._block(number) for number in range(count))
-        answers = "output.weight" in self._model.by_name or not self._causal()
+        answers = "output.weight" in self._model.by_name or self._model.architecture in WITHOUT_OUTPUT
         shared = 0 if answers else table.size_bytes
-        own = sum(tensor.size_bytes for tensor in self._model.tensors if tensor.name.startswith("output"))
-        held = sum(block.weights_bytes for block in blocks)
         return Shape(
             architecture=self._model.architecture,
             embedding=table.shape[0],
             vocabulary=table.shape[1],
             blocks=blocks,
-            input_bytes=sum(tensor.size_bytes for tensor in self._model.tensors) - held - own,
-            output_bytes=own + shared,
+            input_bytes=self._bytes(blocks=False, output=False),
+            output_bytes=self._bytes(blocks=False, output=True) + shared,
             tied_bytes=shared,
-            window=self._whole("attention.sliding_window"),
-            known=all(block.attention is not None for block in blocks),
+            window=window_tokens(self._metadata),
+            known=self._model.architecture in MEASURED,
+            repacked_bytes=shared if _is_reordered(table) else 0,
+            input_copies=1 + self._whole("n_deepstack_layers"),
+            placed="position_embd.weight" in self._model.by_name,
+        )
+
+    def _bytes(self, *, blocks: bool, output: bool) -> int:
+        """Size of the tensors outside blocks: those of the output, or the others."""
+        return sum(
+            tensor.size_bytes
+            for tensor in self._model.tensors
+            if tensor.name.startswith("blk.") == blocks and tensor.name.startswith(_OUTPUT_PARTS) == output
         )
 
     def _block(self, number: int) -> Block:
-        parts = self._parts[number]
-        experts = self._experts(parts)
+        parts = self._parts[number] if number < self._metadata.trunk else {}
+        experts = self._experts(number, parts)
         width, gated, fused = _feed_forward(parts, shared=experts is not None)
-        recurrent = any(name.startswith(_STATE_KEYS) for name in parts)
         return Block(
             weights_bytes=sum(tensor.size_bytes for tensor in parts.values()),
             expert_bytes=sum(tensor.size_bytes for name, tensor in parts.items() if "_exps." in name),
             attention=self._attention(number, parts),
-            recurrence=self._recurrence(parts) if recurrent else None,
+            recurrence=recurrence_of(self._metadata, parts) if is_recurrent(parts) else None,
             experts=experts,
             feed_forward=width,
             gated=gated,
@@ -95,25 +93,42 @@ class _Reader:
     def _attention(self, number: int, parts: Mapping[str, Tensor]) -> Attention | None:
         if "attn_kv_a_mqa.weight" in parts:
             return self._latent(number, parts)
-        heads = self._whole("attention.head_count", number)
-        kv_heads = self._whole("attention.head_count_kv", number) or heads
         query, fused = parts.get("attn_q.weight"), parts.get("attn_qkv.weight")
-        if not heads or (query is None and fused is None):
+        if (query is None and fused is None) or not self._attends(number, parts):
             return None
-        embedding = self._whole("embedding_length")
-        key_length = self._length("key", number) or embedding // heads
-        value_length = self._length("value", number) or embedding // heads
+        heads = self._whole("attention.head_count", number) or 1
+        kv_heads = self._kv_heads(number) or heads
+        share = self._whole("embedding_length") // heads
+        key_length, value_length = (
+            self._length("key", number) or share,
+            self._length("value", number) or share,
+        )
         key, value = parts.get("attn_k.weight"), parts.get("attn_v.weight")
         return Attention(
             heads=heads,
-            query=query.shape[-1] if query else heads * key_length,
+            query=heads * key_length,
             key=key.shape[-1] if key else kv_heads * key_length,
             value=value.shape[-1] if value else kv_heads * value_length,
-            windowed=self._windowed(number),
+            windowed=windowed(self._metadata, number),
             own_cache=number < self._caching(),
             fused=query is None,
             normed="attn_q_norm.weight" in parts,
+            gated=query is not None and query.shape[-1] >= 2 * heads * key_length,
         )
+
+    def _attends(self, number: int, parts: Mapping[str, Tensor]) -> bool:
+        """Linear attention has tensors of the same names beside its state, but no heads of keys."""
+        if not is_recurrent(parts):
+            return True
+        output = any(name.startswith(("attn_output.", "attn_out.")) for name in parts)
+        return output and self._kv_heads(number) > 0
+
+    def _kv_heads(self, number: int) -> int:
+        """Heads of keys; 0 where an array says that the block has none."""
+        told = self._metadata.value("attention.head_count_kv")
+        if isinstance(told, tuple):
+            return self._whole("attention.head_count_kv", number)
+        return self._whole("attention.head_count_kv") or self._whole("attention.head_count", number)
 
     def _latent(self, number: int, parts: Mapping[str, Tensor]) -> Attention | None:
         heads, rank = self._whole("attention.head_count", number), self._whole("attention.kv_lora_rank")
@@ -126,53 +141,34 @@ class _Reader:
         return Attention(heads, heads * key, rank + rope, 0, latent=latent)
 
     def _length(self, kind: str, number: int) -> int:
-        window = self._whole(f"attention.{kind}_length_swa") if self._windowed(number) else 0
+        window = self._whole(f"attention.{kind}_length_swa") if windowed(self._metadata, number) else 0
         return window or self._whole(f"attention.{kind}_length", number)
 
     def _causal(self) -> bool:
         """Whether tokens are answered one after the other; embedding models look at all at once."""
-        return self._model.metadata.get(self._prefix + "attention.causal") is not False
+        told = self._metadata.value("attention.causal")
+        return told is not False and self._model.architecture not in CACHELESS
 
     def _caching(self) -> int:
         """Blocks before this one have a cache of their own."""
         if not self._causal():
             return 0
-        return self._whole("block_count") - self._whole("attention.shared_kv_layers")
+        return self._metadata.blocks - self._whole("attention.shared_kv_layers")
 
-    def _windowed(self, number: int) -> bool:
-        if not self._whole("attention.sliding_window"):
-            return False
-        pattern = self._model.metadata.get(self._prefix + "attention.sliding_window_pattern")
-        if isinstance(pattern, tuple):
-            return number < len(pattern) and bool(pattern[number])
-        period = pattern if isinstance(pattern, int) else WINDOW_PERIODS.get(self._model.architecture, 0)
-        return bool(period) and (period == 1 or number % period < period - 1)
-
-    def _recurrence(self, parts: Mapping[str, Tensor]) -> Recurrence:
-        embedding = self._whole("embedding_length")
-        head = self._whole("wkv.head_size")
-        if head:
-            return Recurrence(4 * (2 * embedding + embedding * head), embedding, 5 * embedding)
-        inner, state = self._whole("ssm.inner_size"), self._whole("ssm.state_size")
-        groups, kernel = self._whole("ssm.group_count"), self._whole("ssm.conv_kernel")
-        convolved = inner + 2 * groups * state
-        projected = parts["ssm_in.weight"].shape[-1] if "ssm_in.weight" in parts else 2 * convolved
-        return Recurrence(4 * ((kernel - 1) * convolved + state * inner), convolved, projected)
-
-    def _experts(self, parts: Mapping[str, Tensor]) -> Experts | None:
+    def _experts(self, number: int, parts: Mapping[str, Tensor]) -> Experts | None:
         down = parts.get("ffn_down_exps.weight")
         if down is None or len(down.shape) != 3:
             return None
-        used = self._whole("expert_used_count") or down.shape[2]
-        normed = self._model.metadata.get(self._prefix + "expert_weights_norm", True)
-        return Experts(down.shape[2], used, down.shape[0], bool(normed))
-
-    def _whole(self, key: str, number: int | None = None) -> int:
-        """Give the integer at ``key``; of an array the one of block ``number``, else the largest; else 0."""
-        value = self._model.metadata.get(self._prefix + key)
-        if isinstance(value, tuple) and value:
-            value = value[number] if number is not None and number < len(value) else max(value)
-        return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+        used = self._whole("expert_used_count", number) or down.shape[2]
+        normed = self._metadata.value("expert_weights_norm")
+        return Experts(
+            down.shape[2],
+            used,
+            down.shape[0],
+            bool(normed is None or normed),
+            gated="ffn_gate_exps.weight" in parts,
+            fused_gate="ffn_gate_up_exps.weight" in parts,
+        )
 
     def _unknown(self, why: str) -> LocalaiError:
         return LocalaiError(
@@ -181,6 +177,11 @@ class _Reader:
             why=why,
             hint="take the whole file's size, the cache and 1 GiB as a safe bound",
         )
+
+
+def _is_reordered(table: Tensor) -> bool:
+    """Whether x86 hosts keep a re-ordered copy for products: ggml's ``repack.cpp``."""
+    return table.type_name in _REORDERED and table.shape[-1] % 8 == 0
 
 
 def _feed_forward(parts: Mapping[str, Tensor], *, shared: bool) -> tuple[int, bool, bool]:

@@ -22,6 +22,7 @@ class Attention:
     :param windowed: its cache holds a sliding window only.
     :param own_cache: False where the block reads another block's cache.
     :param fused: queries, keys and values come out of one product.
+    :param gated: queries come with as many values that gate the result.
     """
 
     heads: int
@@ -33,6 +34,7 @@ class Attention:
     fused: bool = False
     normed: bool = False
     latent: LatentAttention | None = None
+    gated: bool = False
 
     @property
     def result(self) -> int:
@@ -51,12 +53,17 @@ class Recurrence:
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """``used`` of ``count`` feed-forward nets of ``width``."""
+    """``used`` of ``count`` feed-forward nets of ``width``.
+
+    :param fused_gate: gate and up come out of one product.
+    """
 
     count: int
     used: int
     width: int
     normed: bool
+    gated: bool = True
+    fused_gate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,11 @@ class Block:
     feed_forward_post_norm: bool
     beside: bool
 
+    @property
+    def idle(self) -> bool:
+        """It computes nothing: left out by the runtime, or by the model's makers."""
+        return not (self.attention or self.recurrence or self.experts or self.feed_forward)
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -89,7 +101,10 @@ class Shape:
     :param output_bytes: output product and its norms; where it is tied to the embedding, that table too.
     :param tied_bytes: of that table; 0 where the output has its own.
     :param window: tokens of the sliding window; 0 for none.
-    :param known: every part of the graph is modelled exactly.
+    :param known: the graph was measured.
+    :param repacked_bytes: of the tied table; there twice on the host, which re-orders it for its products.
+    :param input_copies: embeddings that come in for each token (several where pictures go into deep layers).
+    :param placed: positions have a table of embeddings.
     """
 
     architecture: str
@@ -101,6 +116,14 @@ class Shape:
     tied_bytes: int
     window: int
     known: bool
+    repacked_bytes: int = 0
+    input_copies: int = 1
+    placed: bool = False
+
+    @property
+    def input_width(self) -> int:
+        """Values that come in for a token."""
+        return self.embedding * self.input_copies
 
     @property
     def layers(self) -> int:
@@ -111,5 +134,7 @@ class Shape:
     def dense(self) -> bool:
         """Plain attention and dense nets throughout."""
         return all(
-            block.experts is None and block.attention and not block.attention.latent for block in self.blocks
+            not block.experts and block.attention and not block.recurrence and not block.attention.latent
+            for block in self.blocks
+            if not block.idle
         )

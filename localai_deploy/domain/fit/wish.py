@@ -46,8 +46,10 @@ class Wish:
     :param context: tokens of all slots together.
     :param gpu_layers: as ``-ngl`` counts them: the output layer first, then the last blocks.
     :param ubatch: tokens computed at once.
-    :param parallel: slots that share the cache.
+    :param parallel: slots.
     :param cpu_expert_layers: blocks, from the first on, whose experts stay on the host (``--n-cpu-moe``).
+    :param unified: all slots share one cache, as by default where no count of slots is given; with
+        ``--parallel N`` each has its part of the context.
     """
 
     context: int = 4096
@@ -58,3 +60,4 @@ class Wish:
     cache_type_v: CacheType = "f16"
     parallel: int = 1
     cpu_expert_layers: int = 0
+    unified: bool = False

@@ -18,7 +18,7 @@ from localai_deploy.domain.fit.wish import Wish
 from localai_deploy.domain.gguf.parser import parse_header
 from localai_deploy.domain.gguf.split import joined
 
-TRUTH = Path(__file__).parents[4] / "shared" / "data" / "fit"
+TRUTH = Path(__file__).parents[5] / "shared" / "data" / "fit"
 pytestmark = pytest.mark.skipif(not TRUTH.is_dir(), reason="the measured rows are not beside this checkout")
 LIMIT = {"exact": 0.01, "close": 0.03}
 ROUNDING_MIB = 1
