@@ -81,7 +81,7 @@ def _measured(option: Option, wanted: Asked, rate: float) -> tuple[Option, dict[
 
 
 def _problem(wanted: Asked, choice: Choice, shown: Option) -> LocalaiError:
-    near = fit_view.near_lines(_nearest(wanted, choice, shown))
+    near = fit_view.near_lines(_nearest(wanted, choice, shown), shown.wish)
     card = card_for(shown, wanted.machine)
     if card:
         near.append(f"a card of {format_bytes(card)} holds everything as wished")

@@ -94,4 +94,4 @@ def layers_text(cell: Cell) -> str:
 def speed_text(cell: Cell) -> str:
     """``38 t/s``; empty where it is unknown."""
     rate = cell.option.speed.generation if cell.option else None
-    return f"{rate:.2g} t/s" if rate and rate < 10 else f"{rate:.0f} t/s" if rate else ""
+    return f"{rate:.1f} t/s" if rate and rate < 10 else f"{rate:.0f} t/s" if rate else ""
