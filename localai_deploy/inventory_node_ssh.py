@@ -57,6 +57,16 @@ def node_ssh(
     return NodeSsh(connection, value["localai_proxmox_ssh"], value["localai_proxmox_ssh_prepare"])
 
 
+def look_login(nodes: Nodes, name: str, environment: Mapping[str, str] = os.environ) -> Connection | None:
+    """The login for looks that a plan takes; ``None`` unless the inventory allows them.
+
+    :raises InputError: as :func:`node_ssh`.
+    """
+    if name not in nodes.variables or not nodes.settings(name, environment)["localai_proxmox_ssh"].value:
+        return None
+    return node_ssh(nodes, name, environment=environment).connection
+
+
 def _host_of(name: str, api: str) -> str:
     """The API's host without its port."""
     host = urlsplit(f"//{api.removeprefix('https://')}").hostname if api else ""

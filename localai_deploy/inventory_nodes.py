@@ -154,12 +154,15 @@ def vm_wish(name: str, settings: Mapping[str, Sourced], nodes: Nodes) -> VmWish:
 
     :raises InputError: ``vm-name-invalid``, ``ssh-key-invalid``, …; ``pve-host-missing``.
     """
+    from localai_deploy.inventory_node_ssh import look_login
+
     connection = nodes.connection(settings["localai_node"].value)
     spec, given = vm_spec(name, connection.node, settings)
     private_key, public_keys = _ssh_key(settings["localai_ssh_key"])
     return VmWish(
         spec=spec,
         node=connection,
+        node_login=look_login(nodes, settings["localai_node"].value),
         given=given,
         authorized_keys=public_keys,
         private_key_file=private_key,

@@ -8,7 +8,7 @@ import pytest
 
 from localai_deploy.domain.settings import Sourced
 from localai_deploy.errors import InputError
-from localai_deploy.inventory_node_ssh import node_ssh
+from localai_deploy.inventory_node_ssh import look_login, node_ssh
 from localai_deploy.inventory_nodes import Nodes
 
 FINGERPRINT = f"SHA256:{'A' * 43}"
@@ -69,3 +69,14 @@ def test_what_cannot_be(values: dict[str, Any], name: str, error_id: str) -> Non
     with pytest.raises(InputError) as caught:
         node_ssh(nodes(**values), name, environment={})
     assert caught.value.error_id == error_id
+
+
+@pytest.mark.parametrize(("allowed", "host"), [(True, "192.0.2.5"), (False, None)])
+def test_plans_look_only_where_the_inventory_allows_it(allowed: bool, host: str | None) -> None:
+    found = look_login(nodes(host="192.0.2.5", ssh=allowed), "pve1", {})
+    assert (found and found.destination) == host
+
+
+@pytest.mark.parametrize("name", ["sandbox", "pve2"])
+def test_nobody_allowed_it_for_nodes_without_an_entry(name: str) -> None:
+    assert look_login(Nodes(), name, {"PROXMOX_HOST": "192.0.2.5"}) is None

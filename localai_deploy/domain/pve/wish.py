@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.domain.pve.images import CloudImage, parse_image
@@ -42,6 +43,7 @@ class VmWish:
     :param given: fields of the spec that somebody set; the others are taken from the VM if it is there.
     :param authorized_keys: public keys of the guest's user; empty when none was found.
     :param private_key_file: the key to log in with; empty leaves it to ssh.
+    :param node_login: how the node itself may be looked at; ``None``: not at all.
     """
 
     spec: VmSpec
@@ -51,6 +53,7 @@ class VmWish:
     private_key_file: str = ""
     first_boot_timeout_s: int = 900
     mirrors: Mirrors = field(default_factory=Mirrors)
+    node_login: Connection | None = None
 
     @property
     def image(self) -> CloudImage:
