@@ -52,7 +52,6 @@ MEASURED = frozenset(
         "granite",
         "granitehybrid",
         "granitemoe",
-        "grok",
         "hunyuan-dense",
         "hunyuan-moe",
         "internlm2",

@@ -45,8 +45,15 @@ def cache_bytes(shape: Shape, block: Block, wish: Wish) -> int:
     if block.attention and block.attention.own_cache:
         cells = cells_of(shape, block.attention, wish) * streams(wish)
         total += _stored(block.attention.key, wish.cache_type_k) * cells
-        total += _stored(block.attention.value, wish.cache_type_v) * cells
+        total += _stored(_value_width(shape, block.attention, wish), wish.cache_type_v) * cells
     return total
+
+
+def _value_width(shape: Shape, attention: Attention, wish: Wish) -> int:
+    """Values a cell; those stored turned, without flash attention, are as wide as the widest block's."""
+    if wish.flash_attention or not attention.value:
+        return attention.value
+    return max(block.attention.value for block in shape.blocks if block.attention)
 
 
 def _stored(values: int, cache_type: str) -> int:

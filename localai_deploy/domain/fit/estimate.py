@@ -16,6 +16,8 @@ from localai_deploy.domain.fit.wish import UNQUANTISED, Card, Wish
 from localai_deploy.errors import InputError
 
 MIB = 1 << 20
+_HOST_BATCHES = 3
+"""The host holds such a batch as it came, mixed, and once more."""
 Confidence = Literal["exact", "close", "bound"]
 MARGINS: dict[Confidence, float] = {"exact": 0.01, "close": 0.03, "bound": 0.10}
 """Share of a device's parts that may come on top: dense models, experts and latent attention, the rest."""
@@ -136,9 +138,8 @@ def _card_need(
     used = weights > 0
     share = replace(share, experts=wish.cpu_expert_layers)
     compute = compute_bytes(shape, wish, share, pipeline=pipeline) if used else 0
-    margin = round((weights + kv + compute) * MARGINS[sure]) + _unsettled_bytes(
-        shape, wish, compute, sure, pipeline
-    )
+    margin = round((weights + kv + compute) * MARGINS[sure])
+    margin += _unsettled_bytes(shape, wish, compute, sure, pipeline=pipeline)
     margin += max((block.expert_bytes for block in aside), default=0) + _converted_bytes(shape, wish, blocks)
     return DeviceNeed(
         "gpu", card.name, weights, kv, compute, context_overhead_bytes(card) if used else 0, margin
@@ -154,21 +155,17 @@ def _converted_bytes(shape: Shape, wish: Wish, blocks: Sequence[Block]) -> int:
     return 2 * widest * streams(wish)
 
 
-def _unsettled_bytes(
-    shape: Shape,
-    wish: Wish,
-    compute: int,
-    sure: Confidence,
-    pipeline: bool,  # noqa: FBT001
-) -> int:
-    """What versions of the runtime differ in, measured: room for a batch of given embeddings.
+def _unsettled_bytes(shape: Shape, wish: Wish, compute: int, sure: Confidence, *, pipeline: bool) -> int:
+    """What versions of the runtime and kinds of recurrence differ in, as measured.
 
-    A graph that nobody measured may need twice the room where several cards work at once.
+    Newer ones have room for a batch of given embeddings; recurrent blocks may need half a buffer more, and
+    graphs that nobody measured twice the room where several cards work at once.
     """
     given = F32 * shape.input_width * min(wish.ubatch, wish.context)
+    states = compute // 2 if any(block.recurrence for block in shape.blocks) else 0
     if not pipeline:
-        return given
-    return (2 * PIPELINE_COPIES + 1) * given + (compute if sure == "bound" else 0)
+        return given + states
+    return (2 * PIPELINE_COPIES + 1) * given + (compute if sure == "bound" else states)
 
 
 def _host_need(shape: Shape, wish: Wish, share: Share, sure: Confidence, *, pipeline: bool) -> DeviceNeed:
@@ -181,7 +178,7 @@ def _host_need(shape: Shape, wish: Wish, share: Share, sure: Confidence, *, pipe
     kv = sum(cache_bytes(shape, block, wish) for block in blocks)
     compute = compute_bytes(shape, wish, share, pipeline=pipeline)
     margin = round((weights + kv + compute) * MARGINS[sure])
-    margin += 2 * _unsettled_bytes(shape, wish, compute, sure, pipeline)
+    margin += _HOST_BATCHES * _unsettled_bytes(shape, wish, compute, sure, pipeline=pipeline)
     return DeviceNeed("host", "host", weights, kv, compute, host_overhead_bytes(shape, wish), margin)
 
 
