@@ -88,6 +88,12 @@ node.add_command(prepare)
     "--template", metavar="VMID", type=click.IntRange(0), default=0, help="Template to clone VMs from."
 )
 @click.option(
+    "--mapping",
+    metavar="NAME",
+    multiple=True,
+    help="Resource mapping of a card that VMs may have; repeatable.",
+)
+@click.option(
     "--delete-seeds",
     is_flag=True,
     help="Let it delete first boots' ISOs: everything else on their storage, too.",
@@ -182,7 +188,13 @@ def _chosen(client: PveClient, place: VmSpec) -> VmSpec:
 
 def _accesses(place: VmSpec, version: PveVersion, options: Mapping[str, Any]) -> list[Access]:
     setup = setup_access(options["user"])
-    run = run_access(place, version, options["user"], deletes_seeds=options["delete_seeds"])
+    run = run_access(
+        place,
+        version,
+        options["user"],
+        deletes_seeds=options["delete_seeds"],
+        mappings=options["mapping"],
+    )
     return [one for one in (setup, run) if options["role"] in {one.part, "both"}]
 
 

@@ -16,8 +16,12 @@ import yaml
 
 from localai_deploy.cli.plan_text import plan_lines
 from localai_deploy.domain.plan import HostPlan
+from localai_deploy.domain.pve.card_claims import CardUser, CardWorld
 from localai_deploy.domain.pve.facts import BegunVm, NodeFacts, StorageFacts, VmFacts
+from localai_deploy.domain.pve.hardware import PciDevice, parse_devices
+from localai_deploy.domain.pve.hostpci import cards_in
 from localai_deploy.domain.pve.images import parse_image
+from localai_deploy.domain.pve.mapping import parse_mapping
 from localai_deploy.domain.pve.ownership import OwnershipBlock, owned_block
 from localai_deploy.domain.pve.planning import VmPlan, plan_vm
 from localai_deploy.domain.pve.version import parse_version
@@ -43,6 +47,8 @@ def node_facts(data: dict[str, Any]) -> NodeFacts:
     names = {name: tuple(ids) for name, ids in data.pop("names", {}).items()}
     bridges = data.pop("bridges")
     return NodeFacts(
+        devices=devices(data.pop("devices", None)),
+        world=world(data.pop("mappings", {}), data.pop("users", ())),
         version=parse_version(data.pop("version")),
         storages=storages,
         names=names,
@@ -53,9 +59,29 @@ def node_facts(data: dict[str, Any]) -> NodeFacts:
     )
 
 
+def devices(rows: list[str] | None) -> tuple[PciDevice, ...] | None:
+    """``ADDRESS CLASS VENDOR:DEVICE SUBSYSTEM GROUP NAME`` each, as ``lspci`` would tell them."""
+    return None if rows is None else parse_devices(map(device, rows))
+
+
+def device(row: str) -> dict[str, Any]:
+    address, class_id, pci_id, subsystem, group, name = row.split(" ", 5)
+    keys = ("vendor", "device", "subsystem_vendor", "subsystem_device")
+    numbers = dict(zip(keys, [*pci_id.split(":"), *subsystem.split(":")], strict=True))
+    return {"id": address, "class": class_id, "iommugroup": int(group), "device_name": name} | numbers
+
+
+def world(mappings: dict[str, Any], users: list[dict[str, Any]]) -> CardWorld:
+    """Mappings by name (entries, or entries and description), and VMs with a config."""
+    found = [parse_mapping({"id": name, **one}) for name, one in mappings.items()]
+    seen = [CardUser(**one | {"cards": cards_in(one["cards"])}) for one in users]
+    return CardWorld(tuple(found), tuple(seen), frozenset(one.vmid for one in seen))
+
+
 def vm_facts(name: str, data: dict[str, Any]) -> VmFacts | BegunVm:
     """A VM of ours; its description and UUID are those of its block."""
-    block = OwnershipBlock(name, data["vmid"], IDENTITY.uuid, data["spec"], data.get("begun", False))
+    begun, tested = data.get("begun", False), tuple(data.get("tested", ()))
+    block = OwnershipBlock(name, data["vmid"], IDENTITY.uuid, data["spec"], begun, tested)
     if block.begun:
         return BegunVm(block.vmid, data["node"], block)
     config = {"description": block.render(), "smbios1": f"uuid={IDENTITY.uuid}", **data["config"]}
@@ -111,9 +137,15 @@ def created(plan: VmPlan) -> dict[str, Any]:
     }
 
 
+def host_plan(case: Path, plan: VmPlan) -> HostPlan:
+    """As the command shows it."""
+    host = HostPlan(plan.spec.name, plan.steps, plan.findings)
+    return host.strict() if read(case).get("strict") else host
+
+
 def outputs(case: Path) -> dict[str, str]:
     plan = load(case)
-    host = HostPlan(plan.spec.name, plan.steps, plan.findings)
+    host = host_plan(case, plan)
     files = {"plan.txt": click.unstyle("\n".join(plan_lines(host))) + "\n"}
     if plan.vm is None and not host.blockers:
         files["create.json"] = json.dumps(created(plan), indent=2) + "\n"
@@ -139,10 +171,11 @@ def test_case(case: Path) -> None:
 def test_expectation_is_literal(case: Path) -> None:
     """What each case is there for is written by hand, so that an update cannot agree with a bug."""
     plan, expected = load(case), read(case)["expect"]
-    host = HostPlan(plan.spec.name, plan.steps, plan.findings)
+    host = host_plan(case, plan)
     assert {step.kind.value: step.action.value for step in plan.steps} == expected["actions"]
     assert [finding.finding_id for finding in host.blockers] == expected.get("blockers", [])
     assert [finding.finding_id for finding in host.warnings] == expected.get("warnings", [])
+    assert [finding.finding_id for finding in host.unknowns] == expected.get("unknowns", [])
     assert [step.kind.value for step in plan.steps if step.reboot] == expected.get("reboots", [])
     for text in expected.get("says", []):
         assert text in (case / "plan.txt").read_text()

@@ -156,6 +156,15 @@ def _ancestors(path: str) -> Iterator[str]:
         yield path
 
 
+def _of_cards(missing: Iterable[Need]) -> str:
+    """The option that adds rights to cards, if any of those is missing."""
+    paths = {need.path for need in missing}
+    names = sorted(path.rpartition("/")[2] for path in paths if path.startswith(f"{MAPPINGS_PATH}/"))
+    if "/" in paths and not names:
+        names = ["NAME"]
+    return "".join(f" --mapping {name}" for name in names)
+
+
 def rights_findings(needs: Iterable[Need], permissions: Permissions, node: str) -> tuple[Finding, ...]:
     """One blocker that names every privilege that is missing, with its path; none when nothing is."""
     missing = missing_needs(needs, permissions)
@@ -168,6 +177,6 @@ def rights_findings(needs: Iterable[Need], permissions: Permissions, node: str) 
             Severity.BLOCKER,
             f"the API token lacks rights on node {node}",
             ("" if permissions else bare) + "\n".join(f"missing: {need}" for need in missing),
-            f"localai-deploy node permissions {node} --role run",
+            f"localai-deploy node permissions {node} --role run{_of_cards(missing)}",
         ),
     )

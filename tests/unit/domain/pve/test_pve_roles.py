@@ -57,6 +57,31 @@ def test_run(major: int) -> None:
     }
 
 
+def test_run_with_cards() -> None:
+    """The right to list the hardware reaches nothing below; none to map devices day to day."""
+    access = run_access(PLACE, VERSIONS[9], mappings=["gpu0", "gpu1"])
+    cards = {grant.path: grant for grant in access.grants if grant.path == "/" or "mapping" in grant.path}
+    assert {path: set(grant.role.privileges) for path, grant in cards.items()} == {
+        "/": {"Sys.Audit"},
+        "/mapping/pci/gpu0": {"Mapping.Use"},
+        "/mapping/pci/gpu1": {"Mapping.Use"},
+    }
+    assert [path for path, grant in cards.items() if not grant.propagate] == ["/"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "option"),
+    [
+        (Need("/mapping/pci/gpu0", "Mapping.Use"), "--role run --mapping gpu0"),
+        (Need("/", "Sys.Audit"), "--role run --mapping NAME"),
+        (Need("/storage/x", "Datastore.Audit"), "--role run"),
+    ],
+)
+def test_who_lacks_rights_to_cards_is_told_how_to_get_them(missing: Need, option: str) -> None:
+    (finding,) = rights_findings([missing], {}, "pve1")
+    assert finding.hint == f"localai-deploy node permissions pve1 {option}"
+
+
 def test_a_storage_that_is_written_to_can_be_seen_anyway() -> None:
     assert held(run_access(ALONE, VERSIONS[9]))["/storage/local"] == {
         "Datastore.AllocateSpace",
