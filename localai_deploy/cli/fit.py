@@ -12,10 +12,11 @@ import click
 from localai_deploy.cli import fit_data, fit_view
 from localai_deploy.cli.fit_options import Asked, asked, fit_options
 from localai_deploy.cli.output import error_data, print_json
-from localai_deploy.cli.terminal import show
+from localai_deploy.cli.terminal import note, show
 from localai_deploy.domain.fit.calibration import calibrate, measured, timing_data
 from localai_deploy.domain.fit.choice import Choice, Option, card_for, nearest
 from localai_deploy.domain.fit.speed import touched
+from localai_deploy.domain.models.catalogue import default_model
 from localai_deploy.domain.units import format_bytes
 from localai_deploy.errors import ExitCode, InputError, LocalaiError
 from localai_deploy.workflow.fitting import Hub, choose_offered, look_at
@@ -32,12 +33,20 @@ def fit(**options: Any) -> int:  # noqa: ANN401
         from localai_deploy.cli.fit_matrix import print_matrix
 
         return print_matrix(options, hub_of(options))
-    if len(options["model"]) != 1:
-        raise InputError("usage", "fit needs one --model", hint="several go with --matrix")
+    if len(options["model"]) > 1:
+        raise InputError("usage", "fit takes one --model", hint="several go with --matrix")
     wanted, hub = asked(options), hub_of(options)
-    offered = look_at(options["model"][0], wanted.room_bytes, hub)
+    text = options["model"][0] if options["model"] else _usual(wanted)
+    offered = look_at(text, wanted.room_bytes, hub)
     offered, choice = choose_offered(offered, wanted.wish, wanted.machine, wanted.freedom, hub, wanted.timing)
     return _print(wanted, choice, options)
+
+
+def _usual(wanted: Asked) -> str:
+    """What ``up`` would serve on such cards where nobody names a model."""
+    name = default_model([card.memory_bytes for card in wanted.machine.cards])
+    note(f"no --model: taking {name}")
+    return name
 
 
 def hub_of(options: Mapping[str, Any]) -> Hub:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,21 @@ from localai_deploy.cli.terminal import note, show
 from localai_deploy.domain.fit.machine import Machine
 from localai_deploy.domain.fit.matrix import Cell, Matrix, Row, layers_text, matrix_of, speed_text
 from localai_deploy.domain.fit.matrix_picture import picture_of
-from localai_deploy.errors import ExitCode, InputError
+from localai_deploy.domain.models.chat import CHAT_7B
+from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.workflow.fitting import Hub, look_at
 
+USUAL_CARDS = ("RTX 3060", "RTX 4060 Ti 16GB", "RTX 3090", "RTX 4090", "RTX 5090", "RTX 6000 Ada")
+"""Columns where none are named: what stands in homes and small offices, by memory."""
 _COLUMNS = ("model", "card", "quantization", "gpu_layers", "layers", "cpu_expert_layers", "tokens_per_second")
 
 
 def print_matrix(options: Mapping[str, Any], hub: Hub) -> int:
     """Work out and print the matrix that the options ask for."""
-    if not options["model"]:
-        raise InputError("usage", "--matrix needs --model, once for each row")
-    wanted = asked(options)
-    rows = []
-    for text in options["model"]:
-        note(f"reading {text}")
-        found = look_at(text, _largest_room(wanted), hub)
-        rows.append(Row(_short(text), found.candidates))
+    real = options["real"] or options["node"]
+    given = options["gpu"] or options["vram"] or real
+    wanted = asked(options if given else {**options, "gpu": USUAL_CARDS})
+    rows = list(_rows(options["model"], wanted, hub))
     matrix = matrix_of(rows, _machines(wanted), wanted.wish, wanted.freedom, wanted.timing)
     if options["csv"]:
         _write_csv(matrix, options["csv"])
@@ -47,6 +46,18 @@ def print_matrix(options: Mapping[str, Any], hub: Hub) -> int:
         for line in table_lines(matrix):
             show(line)
     return int(ExitCode.DONE)
+
+
+def _rows(texts: Sequence[str], wanted: Asked, hub: Hub) -> Iterator[Row]:
+    """The models that are named; else those of the catalogue's 7B class that can be read."""
+    for text in texts or [model.name for model in CHAT_7B if model.files]:
+        note(f"reading {text}")
+        try:
+            yield Row(_short(text), look_at(text, _largest_room(wanted), hub).candidates)
+        except LocalaiError as error:
+            if texts or error.error_id != "model-gated":
+                raise
+            note(f"left out: {error.what}")
 
 
 def _machines(wanted: Asked) -> list[Machine]:

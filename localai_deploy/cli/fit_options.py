@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from localai_deploy.cli.options import output_option
+from localai_deploy.cli.options import node_from, node_options
 from localai_deploy.domain.fit.calibration import timing_from
 from localai_deploy.domain.fit.cards import card_from
 from localai_deploy.domain.fit.choice import Freedom
@@ -83,6 +83,7 @@ def fit_options(command: Command) -> Command:
             "--context", metavar="N|max", default="4096", help="Tokens of all slots. [default: 4096]"
         ),
         click.option("--ram", metavar="SIZE", help="The host's memory; without it none is judged."),
+        click.option("--node", metavar="N", help="The cards and the memory of a Proxmox node."),
         click.option("--host", "real", is_flag=True, help="This machine's own cards and memory."),
         click.option(
             "--vram", metavar="SIZE", multiple=True, help="A card of this memory, as 8GiB; several."
@@ -95,11 +96,11 @@ def fit_options(command: Command) -> Command:
             metavar="REF",
             multiple=True,
             help="hf:ORG/REPO/FILE, hf:ORG/REPO (the quantisation is chosen), a catalogue name, "
-            "https://…, or a path.",
+            "https://…, or a path. Without it: one of the catalogue's that the cards take.",
         ),
     ):
         command = option(command)
-    return output_option(command)
+    return node_options(command)
 
 
 def asked(options: Mapping[str, Any]) -> Asked:
@@ -127,19 +128,28 @@ def asked(options: Mapping[str, Any]) -> Asked:
 
 
 def machine_of(options: Mapping[str, Any]) -> Machine:
-    """The machine that is meant; this one with ``--host``."""
+    """The machine that is meant; this one with ``--host``, a Proxmox node with ``--node``."""
     bandwidth = _positive("--bandwidth", options["bandwidth"])
     cards = cards_of(options["gpu"], options["vram"], bandwidth)
     ram = parse_bytes(options["ram"]) if options["ram"] else 0
     machine = Machine(tuple(cards), ram, _positive("--host-bandwidth", options["host_bandwidth"]) * 1e9)
-    if options["real"]:
+    if options["real"] or options["node"]:
+        if cards:
+            raise InputError("usage", "--host and --node mean real cards: leave --gpu and --vram away")
+        real = _real_machine(options)
+        machine = replace(machine, cards=real.cards, ram_bytes=ram or real.ram_bytes)
+    return replace(machine, reserve_bytes=parse_bytes(options["reserve"])) if options["reserve"] else machine
+
+
+def _real_machine(options: Mapping[str, Any]) -> Machine:
+    if not options["node"]:
         from localai_deploy.workflow.own_machine import own_machine
 
-        if cards:
-            raise InputError("usage", "--host means this machine's cards: leave --gpu and --vram away")
-        own = own_machine()
-        machine = replace(machine, cards=own.cards, ram_bytes=ram or own.ram_bytes)
-    return replace(machine, reserve_bytes=parse_bytes(options["reserve"])) if options["reserve"] else machine
+        return own_machine()
+    from localai_deploy.cli.progress import say
+    from localai_deploy.workflow.node_machine import node_machine
+
+    return node_machine(node_from(options["node"], options), say)
 
 
 def cards_of(names: Sequence[str], sizes: Sequence[str], bandwidth_gb_s: float = 0.0) -> list[Card]:

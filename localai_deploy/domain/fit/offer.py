@@ -124,6 +124,7 @@ def scaled(known: Candidate, offer: Offer) -> Candidate:
             input_bytes=of(shape.input_bytes),
             output_bytes=of(shape.output_bytes),
             tied_bytes=of(shape.tied_bytes),
+            repacked_bytes=of(shape.repacked_bytes),
         ),
     )
 

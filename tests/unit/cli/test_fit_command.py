@@ -12,9 +12,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from localai_deploy.cli.output import load_schema
+from localai_deploy.domain.models.catalogue import ON_CPU
+from localai_deploy.domain.models.chat import CHAT_7B
+from tests.integration.card_place import card_place
+from tests.integration.pve_flow import connection
 from tests.unit.cli.conftest import Ended
 from tests.unit.cli.fit_models import dense, mixture
 from tests.unit.domain.gguf_writing import gguf, pair, tensor
+from tests.unit.hub.hub_double import Hub
 
 Run = Callable[..., Ended]
 MIB = 1 << 20
@@ -141,7 +146,8 @@ def test_a_measured_run_calibrates_the_next_estimate(model: str, tmp_path: Path,
 @pytest.mark.parametrize(
     ("words", "code", "error_id"),
     [
-        ((), 2, "usage"),
+        (("--model", "MODEL", "--model", "MODEL"), 2, "usage"),
+        (("--model", "MODEL", "--node", "pve1", "--gpu", "RTX 3090"), 2, "usage"),
         (("--model", "MODEL", "--vram", "eight"), 2, "size-invalid"),
         (("--model", "MODEL", "--gpu", "RTX 9999 XTX"), 2, "gpu-name-unknown"),
         (("--model", "MODEL", "--gpu", "10de:28a1", "--context", "x"), 2, "usage"),
@@ -203,3 +209,46 @@ def test_an_unknown_architecture_of_known_parts_is_bounded(tmp_path: Path, run: 
     found = document(run("fit", "--model", str(path), "--vram", "24GiB", "-o", "json"))
     assert found["model"]["architecture"] == "lemur"
     assert found["devices"][0]["margin_bytes"] > 0
+
+
+class ServingHub(Hub):
+    """A hub whose files are all the small model."""
+
+    def content(self, path: str) -> bytes:
+        return dense()
+
+
+def test_through_a_hub(environment: dict[str, str], run: Run) -> None:
+    sizes = {"m-Q4_0.gguf": 3 << 30, "m-F16.gguf": 11 << 30, "m-Q8_0.gguf": 6 << 30}
+    with ServingHub(files={path: ("0" * 64, size) for path, size in sizes.items()}) as hub:
+        environment["HF_ENDPOINT"] = hub.endpoint
+        ended = run("fit", "--model", "hf:lab/model", "--gpu", "RTX 3060", "--vram", "5GiB", "-o", "json")
+    found = document(ended)
+    assert (ended.code, found["model"]["name"], found["model"]["header_read"]) == (0, "m-Q4_0.gguf", True)
+    reasons = {one["quantization"]: one["why_not"] for one in found["not_chosen"]}
+    assert reasons["Q8_0"].startswith("not whole on the card: ")
+    assert reasons["F16"].startswith("not whole on the card: ") or "nothing" in reasons["F16"]
+
+
+def test_without_a_model_the_catalogue_has_one(environment: dict[str, str], run: Run) -> None:
+    environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    for words, name in ((("--vram", "24GiB"), CHAT_7B[0].name), ((), ON_CPU)):
+        done = run("fit", *words)
+        assert done.err.startswith(f"no --model: taking {name}\n")
+        assert "[hub-unreachable]" in done.err
+
+
+def test_a_nodes_cards(environment: dict[str, str], model: str, run: Run) -> None:
+    with card_place() as there:
+        made = connection(there.sandbox)
+        environment |= {
+            "PROXMOX_HOST": made.host,
+            "PROXMOX_USER": made.token.user,
+            "PROXMOX_TOKEN_ID": made.token.name,
+            "PROXMOX_TOKEN_SECRET": made.token.secret,
+            "PROXMOX_FINGERPRINT": made.fingerprint,
+            "LOCALAI_DEPLOY_SANDBOX_DIR": f"{environment['HOME']}/none",
+        }
+        found = document(run("fit", "--model", model, "--node", "pve1", "-o", "json"))
+    assert "NVIDIA GeForce RTX 4090" in [one["name"] for one in found["devices"]]
+    assert found["devices"][-1]["memory_bytes"] > 0

@@ -70,4 +70,8 @@ def test_png_without_its_library(
 @pytest.mark.parametrize("more", [("--picture", "m.jpeg"), ("--gpu", "no such card")])
 def test_what_is_refused(more: tuple[str, str], words: tuple[str, ...], run: Run) -> None:
     assert run(*words, *more).code == 2
-    assert run("fit", "--matrix", "--vram", "8GiB").code == 2
+
+
+def test_columns_where_none_are_named(words: tuple[str, ...], run: Run) -> None:
+    done = run(*words[:4])
+    assert done.out.splitlines()[0].endswith("RTX 5090 32 GiB  RTX 6000 Ada Generation 48 GiB")
