@@ -29,6 +29,9 @@ from localai_deploy.inventory_sources import find_broken_file, find_source
 
 INFERENCE_GROUP = "inference"
 VMS_GROUP = "proxmox_vms"
+Sources = Path | Sequence[Path] | None
+"""An inventory, or several: of what they both say the later one wins, as in Ansible."""
+
 _KNOWN = frozenset({setting.name for setting in (*SETTINGS, *NODE_SETTINGS)})
 
 
@@ -71,7 +74,7 @@ class Overrides:
 
 def load_hosts(
     names: Sequence[str],
-    inventory: Path | None,
+    inventory: Sources,
     overrides: Overrides,
     vault_password_file: Path | None = None,
     *,
@@ -87,19 +90,30 @@ def load_hosts(
         ``variable-unknown``, ``setting-invalid``, ``inventory-unreadable``.
     """
     makes_vms = "localai_node" in overrides.settings
-    if inventory is None:
+    sources = _paths(inventory)
+    if not sources:
         nodes = Nodes(insecure=overrides.insecure, only_shown=only_shown)
         return [_ad_hoc(name, overrides, nodes) for name in _required(names)]
     names = _required(names) if makes_vms else names
-    answer = _read(names, inventory, vault_password_file, makes_vms=makes_vms)
-    nodes = Nodes(_variables(answer["nodes"], inventory), overrides.insecure, only_shown)
-    _refuse_strangers(names, answer["known"], inventory)
+    answer = _read(names, sources, vault_password_file, makes_vms=makes_vms)
+    nodes = Nodes(_variables(answer["nodes"], sources), overrides.insecure, only_shown)
+    _refuse_strangers(names, answer["known"], sources)
     _refuse_nodes(names, answer["nodes"])
-    return _from_inventory(names, inventory, overrides, answer["hosts"], nodes)
+    return _from_inventory(names, sources, overrides, answer["hosts"], nodes)
+
+
+def _paths(inventory: Sources) -> tuple[Path, ...]:
+    if isinstance(inventory, Path):
+        return (inventory,)
+    return tuple(inventory or ())
+
+
+def _shown(sources: Sequence[Path]) -> str:
+    return ", ".join(map(str, sources))
 
 
 def load_nodes(
-    inventory: Path | None,
+    inventory: Sources,
     vault_password_file: Path | None = None,
     *,
     insecure: bool,
@@ -109,10 +123,11 @@ def load_nodes(
 
     :raises InputError: as :func:`load_hosts`.
     """
-    if inventory is None:
+    sources = _paths(inventory)
+    if not sources:
         return Nodes(insecure=insecure, only_shown=only_shown)
-    answer = _read(None, inventory, vault_password_file)
-    return Nodes(_variables(answer["nodes"], inventory), insecure, only_shown)
+    answer = _read(None, sources, vault_password_file)
+    return Nodes(_variables(answer["nodes"], sources), insecure, only_shown)
 
 
 def _required(names: Sequence[str]) -> list[str]:
@@ -156,16 +171,16 @@ def _host(
 
 def _from_inventory(
     names: Sequence[str],
-    inventory: Path,
+    sources: Sequence[Path],
     overrides: Overrides,
     entries: Sequence[Mapping[str, Any]],
     nodes: Nodes,
 ) -> list[InventoryHost]:
     if not entries:
         raise InputError(
-            "host-missing", f"{inventory} has no host that matches {', '.join(names) or 'anything'}"
+            "host-missing", f"{_shown(sources)} has no host that matches {', '.join(names) or 'anything'}"
         )
-    variables = _variables(entries, inventory)
+    variables = _variables(entries, sources)
     found = []
     for entry in entries:
         name = str(entry["name"])
@@ -175,14 +190,16 @@ def _from_inventory(
     return found
 
 
-def _variables(entries: Sequence[Mapping[str, Any]], inventory: Path) -> dict[str, dict[str, Sourced]]:
+def _variables(
+    entries: Sequence[Mapping[str, Any]], sources: Sequence[Path]
+) -> dict[str, dict[str, Sourced]]:
     """Our variables of each host with their sources; an unknown one is refused."""
     found = {}
     for entry in entries:
         name = str(entry["name"])
         check_host_name(name)
         found[name] = {
-            key: Sourced(value, find_source(inventory, name, entry["groups"], key))
+            key: Sourced(value, find_source(sources, name, entry["groups"], key))
             for key, value in entry["variables"].items()
             if key.startswith(PREFIX)
         }
@@ -195,12 +212,12 @@ def known_names(inventory: Path, vault_password_file: Path | None = None) -> fro
 
     :raises InputError: ``inventory-unreadable``.
     """
-    return frozenset(_read(None, inventory, vault_password_file, wants_nodes=False)["known"])
+    return frozenset(_read(None, [inventory], vault_password_file, wants_nodes=False)["known"])
 
 
 def _read(
     names: Sequence[str] | None,
-    inventory: Path,
+    sources: Sequence[Path],
     vault_password_file: Path | None,
     *,
     makes_vms: bool = False,
@@ -210,10 +227,11 @@ def _read(
 
     A file that cannot be read is an error; Ansible itself would go on without its hosts.
     """
-    if not inventory.exists():
-        raise InputError("inventory-unreadable", f"inventory {inventory} does not exist")
+    for path in sources:
+        if not path.exists():
+            raise InputError("inventory-unreadable", f"inventory {path} does not exist")
     question = {
-        "inventory": str(inventory),
+        "inventories": [str(path) for path in sources],
         "patterns": list(names or ()),
         "wants_hosts": names is not None,
         "wants_nodes": wants_nodes,
@@ -235,19 +253,19 @@ def _read(
     except ValueError:
         answer = {"error": done.stderr.strip().splitlines()[-1:] or ["Ansible printed nothing"]}
     if "error" in answer:
-        place = find_broken_file(inventory)
+        place = next(filter(None, map(find_broken_file, sources)), "")
         why = f"{place}: {answer['error']}" if place else str(answer["error"])
-        raise InputError("inventory-unreadable", f"inventory {inventory} cannot be read", why=why)
+        raise InputError("inventory-unreadable", f"inventory {_shown(sources)} cannot be read", why=why)
     return dict(answer)
 
 
-def _refuse_strangers(names: Sequence[str], known: Sequence[str], inventory: Path) -> None:
+def _refuse_strangers(names: Sequence[str], known: Sequence[str], sources: Sequence[Path]) -> None:
     for name in names:
         plain = name.lstrip("!&")
         if not any(mark in name for mark in "*?[:,~") and plain not in known:
             raise InputError(
                 "host-not-in-inventory",
-                f"{name!r} is neither a host nor a group of {inventory}",
+                f"{name!r} is neither a host nor a group of {_shown(sources)}",
                 why=suggestion(plain, known),
                 hint="`config show` lists the hosts; without --inventory a name is an SSH destination",
             )

@@ -48,7 +48,7 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
     loader.set_vault_secrets(
         CLI.setup_vault_secrets(loader, vault_ids=[], vault_password_files=password_files, auto_prompt=False)
     )
-    manager = InventoryManager(loader=loader, sources=[question["inventory"]])
+    manager = InventoryManager(loader=loader, sources=question["inventories"])
     variables = VariableManager(loader=loader, inventory=manager)
     default = question["default_group"] if question["default_group"] in manager.groups else "all"
     known = [*manager.hosts, *manager.groups]

@@ -10,28 +10,36 @@ import yaml
 _SUFFIXES = {"", ".yml", ".yaml", ".json"}
 
 
-def find_source(inventory: Path, host: str, groups: Sequence[str], name: str) -> str:
-    """``FILE:LINE`` of the definition that wins for ``host``, else the inventory's own path.
+def find_source(inventories: Sequence[Path], host: str, groups: Sequence[str], name: str) -> str:
+    """``FILE:LINE`` of the definition that wins for ``host``, else the last inventory's own path.
 
+    :param inventories: the later ones win; with several, FILE begins with the inventory's own path.
     :param groups: the host's groups, innermost first.
     """
-    root = inventory if inventory.is_dir() else inventory.parent
-    places = [("host_vars", host), *(("group_vars", group) for group in groups)]
-    for folder, owner in places:
-        for path in _variable_files(root / folder, owner):
-            line = _line_of_key(path, name)
-            if line:
-                return f"{path.relative_to(root)}:{line}"
-    for path in _inventory_files(inventory):
-        line = _line_in_groups(path, host, groups, name) or _line_of_text(path, name)
-        if line:
-            return f"{path.relative_to(root)}:{line}"
-    return str(inventory)
+    newest_first = inventories[::-1]
+    for folder, owner in [("host_vars", host), *(("group_vars", group) for group in groups)]:
+        for inventory in newest_first:
+            for path in _variable_files(_root(inventory) / folder, owner):
+                if line := _line_of_key(path, name):
+                    return f"{_named(path, inventory, inventories)}:{line}"
+    for inventory in newest_first:
+        for path in _inventory_files(inventory):
+            if line := _line_in_groups(path, host, groups, name) or _line_of_text(path, name):
+                return f"{_named(path, inventory, inventories)}:{line}"
+    return str(inventories[-1])
+
+
+def _root(inventory: Path) -> Path:
+    return inventory if inventory.is_dir() else inventory.parent
+
+
+def _named(path: Path, inventory: Path, inventories: Sequence[Path]) -> Path:
+    return path if len(inventories) > 1 else path.relative_to(_root(inventory))
 
 
 def find_broken_file(inventory: Path) -> str:
     """``FILE:LINE`` of the first file below ``inventory`` that is no YAML, or an empty string."""
-    root = inventory if inventory.is_dir() else inventory.parent
+    root = _root(inventory)
     for path in sorted(root.rglob("*.y*ml")):
         try:
             yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)

@@ -55,15 +55,16 @@ def refresh(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
 
 
 def _directory(options: dict[str, Any]) -> Path:
-    given: Path | None = options["inventory"]
-    if given is None or given.is_file():
+    given: tuple[Path, ...] = options["inventory"]
+    if len(given) != 1 or given[0].is_file():
+        what = {0: "no inventory is named", 1: "the inventory must be a directory"}
         raise InputError(
             "inventory-not-a-directory",
-            "the inventory must be a directory" if given else "no inventory is named",
+            what.get(len(given), "one inventory at a time is brought up to date"),
             why="what is written goes beside its other files",
             hint="-i DIR",
         )
-    return given
+    return given[0]
 
 
 def _vms(hosts: Sequence[InventoryHost], *, named: bool) -> list[InventoryHost]:

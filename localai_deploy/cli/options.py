@@ -76,7 +76,9 @@ def node_options(command: Command) -> Command:
             "--inventory",
             envvar="LOCALAI_DEPLOY_INVENTORY",
             type=click.Path(path_type=Path),
-            help="Ansible inventory (directory or file); without one, HOST is an SSH destination.",
+            multiple=True,
+            help="Ansible inventory (directory or file), or several: later ones win. Without one, HOST is an "
+            "SSH destination.",
         ),
     ):
         command = option(command)

@@ -51,6 +51,28 @@ def test_values_know_their_file_and_line(inventory: Path) -> None:
     assert nas.settings["localai_bind"] == Sourced("127.0.0.1", "default")
 
 
+def test_of_several_inventories_the_later_one_wins_as_in_ansible(inventory: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / "group_vars").mkdir(parents=True)
+    (site / "hosts.yml").write_text(
+        "inference:\n  hosts:\n    nas: {ansible_host: 192.0.2.9, localai_port: 9001}\n    new:\n"
+    )
+    (site / "group_vars" / "inference.yml").write_text("localai_port: 8001\n")
+    found = {one.name: one for one in load_hosts([], [inventory, site], NO_FLAGS)}
+    assert sorted(found) == ["den", "nas", "new"]
+    assert found["nas"].connection.destination == "192.0.2.9"
+    assert found["nas"].connection.port == 2222
+    ports = {name: one.settings["localai_port"] for name, one in found.items()}
+    assert ports["nas"] == Sourced(9000, f"{inventory}/host_vars/nas/main.yml:3")
+    assert ports["den"] == ports["new"] == Sourced(8001, f"{site}/group_vars/inference.yml:1")
+    assert found["new"].settings["localai_models"].value == ("hf:ORG/REPO/a.gguf",)
+    turned = {one.name: one for one in load_hosts([], [site, inventory], NO_FLAGS)}
+    assert turned["nas"].connection.destination == "192.0.2.7"
+    assert turned["den"].settings["localai_port"].value == 8000
+    with pytest.raises(InputError, match="does not exist"):
+        load_hosts([], [inventory, tmp_path / "none"], NO_FLAGS)
+
+
 def test_flag_beats_host_vars(inventory: Path) -> None:
     flags = Overrides({"localai_port": Sourced(7000, "flag --port")})
     assert load_hosts(["nas"], inventory, flags)[0].settings["localai_port"].source == "flag --port"

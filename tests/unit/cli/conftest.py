@@ -57,10 +57,10 @@ def run(
     def run(*words: str, hosts: dict[str, str] | None = None) -> Ended:
         from localai_deploy.workflow import deploy
 
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
         for name in ("LOCALAI_DEPLOY_INVENTORY", "ANSIBLE_VAULT_PASSWORD_FILE", "HF_TOKEN"):
             monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
         if hosts:
             monkeypatch.setattr(deploy, "open_target", opener(hosts))
         code = program.run(list(words))

@@ -289,6 +289,25 @@ def test_config_show_tells_of_nodes(
     )
 
 
+def test_several_inventories_on_the_command_line(
+    home: Path, tmp_path: Path, run: Callable[..., Ended], environment: dict[str, str]
+) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "hosts.yml").write_text("inference: {hosts: {nas: {localai_port: 9000}}}\n")
+
+    def port(*words: str) -> dict[str, Any]:
+        (shown,) = run("config", "show", *words, "nas", "-o", "json").data["hosts"]
+        return dict(shown["settings"]["localai_port"])
+
+    later = {"value": 9000, "source": f"{more}/hosts.yml:1"}
+    assert port("-i", str(home), "-i", str(more)) == later
+    environment["LOCALAI_DEPLOY_INVENTORY"] = f"{home}:{more}"
+    assert port() == later
+    refused = run("inventory", "refresh", "-i", str(home), "-i", str(more))
+    assert (refused.code, "one inventory at a time" in refused.err) == (2, True)
+
+
 def test_config_show_tells_what_is_missing_of_a_token(
     node: Node, home: Path, run: Callable[..., Ended], environment: dict[str, str]
 ) -> None:
