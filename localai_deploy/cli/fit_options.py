@@ -22,6 +22,8 @@ from localai_deploy.errors import InputError, LocalaiError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _CACHE_TYPES = click.Choice(list(CACHE_BITS))
+_EVERYTHING = ("auto", "all", "99")
+"""99 is how people write all layers, also of models that have more."""
 _ROOM_WITHOUT_MEMORY = 1 << 40
 DEFAULT_HUB = "https://huggingface.co"
 
@@ -114,7 +116,7 @@ def asked(options: Mapping[str, Any]) -> Asked:
     _refuse_contradiction(options)
     wish = Wish(
         context=0 if options["context"] == "max" else _whole("--context", options["context"], least=1),
-        gpu_layers=ALL_LAYERS if layers in {"auto", "all"} else _whole("--gpu-layers", layers),
+        gpu_layers=ALL_LAYERS if layers in _EVERYTHING else _whole("--gpu-layers", layers),
         flash_attention=options["flash_attention"] != "off",
         ubatch=options["ubatch"],
         cache_type_k=cast("CacheType", options["cache_type_k"]),

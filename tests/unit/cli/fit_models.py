@@ -9,9 +9,9 @@ KINDS = {"f16": (1, 2.0), "q8_0": (8, 34 / 32), "q4_0": (2, 18 / 32)}
 """Type of all weights → its number in the file and bytes a value."""
 
 
-def dense(kind: str = "q4_0") -> bytes:
+def dense(kind: str = "q4_0", blocks: int = BLOCKS) -> bytes:
     """A header of a llama of 6.5e9 values; a file of it has 3.4 GiB at 4 bits."""
-    return _header("llama", _block(kind), kind, {})
+    return _header("llama", _block(kind), kind, {}, blocks)
 
 
 def mixture(kind: str = "q4_0") -> bytes:
@@ -37,9 +37,15 @@ def _block(kind: str) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _header(architecture: str, parts: dict[str, tuple[int, ...]], kind: str, more: dict[str, int]) -> bytes:
+def _header(
+    architecture: str,
+    parts: dict[str, tuple[int, ...]],
+    kind: str,
+    more: dict[str, int],
+    blocks: int = BLOCKS,
+) -> bytes:
     given = {
-        "block_count": BLOCKS,
+        "block_count": blocks,
         "embedding_length": WIDTH,
         "context_length": 8192,
         "attention.head_count": 32,
@@ -49,7 +55,7 @@ def _header(architecture: str, parts: dict[str, tuple[int, ...]], kind: str, mor
     pairs = [pair("general.architecture", "str", architecture)]
     pairs += [pair(f"{architecture}.{key}", "u32", value) for key, value in given.items()]
     sizes = {"token_embd.weight": (WIDTH, WORDS), "output.weight": (WIDTH, WORDS)}
-    for number in range(BLOCKS):
+    for number in range(blocks):
         sizes |= {f"blk.{number}.{name}.weight": size for name, size in parts.items()}
     return gguf(pairs, _table(sizes, kind))
 

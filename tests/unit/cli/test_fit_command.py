@@ -18,6 +18,7 @@ from tests.integration.card_place import card_place
 from tests.integration.pve_flow import connection
 from tests.unit.cli.conftest import Ended
 from tests.unit.cli.fit_models import dense, mixture
+from tests.unit.cli.test_help import parse
 from tests.unit.domain.gguf_writing import gguf, pair, tensor
 from tests.unit.hub.hub_double import Hub
 
@@ -209,6 +210,27 @@ def test_an_unknown_architecture_of_known_parts_is_bounded(tmp_path: Path, run: 
     found = document(run("fit", "--model", str(path), "--vram", "24GiB", "-o", "json"))
     assert found["model"]["architecture"] == "lemur"
     assert found["devices"][0]["margin_bytes"] > 0
+
+
+def test_99_means_all_of_more(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "deep.gguf-header"
+    path.write_bytes(dense(blocks=120))
+    words = ("fit", "--model", str(path), "--vram", "48GiB", "-o", "json")
+    found = [document(run(*words, "--gpu-layers", count))["gpu_layers"] for count in ("99", "98")]
+    assert found == [121, 98]
+
+
+DOCS = Path(__file__).parents[3] / "docs" / "fit.md"
+DOCS_LINES = re.findall(r"^\$ localai-deploy (.+)$", DOCS.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", DOCS_LINES)
+def test_command_lines_of_the_page_can_be_parsed(line: str) -> None:
+    parse(line)
+
+
+def test_the_page_has_command_lines() -> None:
+    assert len(DOCS_LINES) >= 5
 
 
 class ServingHub(Hub):
