@@ -39,10 +39,12 @@ from localai_deploy.targets.vm_cards import (
     ensure_cards,
     give_back,
     guest_devices,
+    let_go_of_cards,
     name_holder,
     note_tested,
     require_not_lost,
     start_with_cards,
+    take_cards_back,
     untested,
 )
 from localai_deploy.targets.vm_making import ensure_image, ensure_vm
@@ -126,7 +128,11 @@ class ProxmoxVm:
             self._tell(f"{self._node.name} is at work: {share[-1]} %", 0)
 
     def _ensure_vm(self, plan: VmPlan, tell: Tell) -> None:
-        vmid, was_there = ensure_vm(self._node, self._seeds, self.wish, plan, tell)
+        try:
+            vmid, was_there = ensure_vm(self._node, self._seeds, self.wish, plan, tell)
+        except LocalaiError:
+            let_go_of_cards(self._node, plan)
+            raise
         grown = self._node.vms.grow_disk(vmid, SYSTEM_DISK, plan.spec.disk_gib)
         if plan.cards.choices and not was_there:
             name_holder(self._node, plan.cards, self._mine())
@@ -160,8 +166,21 @@ class ProxmoxVm:
 
     def _start(self, vm: VmFacts, plan: VmPlan, tell: Tell) -> Executor:
         tell("starting", 0)
-        start_with_cards(self._node, vm.vmid, plan.cards)
+        try:
+            start_with_cards(self._node, vm.vmid, plan.cards)
+        except LocalaiError as error:
+            if error.error_id == "card-held":
+                self._roll_back(vm, plan, tell)
+            raise
         return self._log_in(vm, tell)
+
+    def _roll_back(self, vm: VmFacts, plan: VmPlan, tell: Tell) -> None:
+        """Another VM got the card first: a VM that was made for it goes, any other is as it was."""
+        tell("another VM has the card: undoing", 0)
+        if plan.vm is None and vm.seed:
+            self._node.vms.delete(vm.vmid)
+            self._seeds.remove(vm.seed)
+        take_cards_back(self._node, plan, vm)
 
     def _test_reset(self, vm: VmFacts, plan: VmPlan, guest: Executor, tell: Tell) -> None:
         """Stop and start a VM once with cards that are new to it; what it saw of them is there again."""

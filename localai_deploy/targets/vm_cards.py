@@ -11,7 +11,7 @@ from localai_deploy.domain.pve.facts import VmFacts
 from localai_deploy.domain.pve.lease import Holder
 from localai_deploy.domain.pve.mapping import entry_for
 from localai_deploy.domain.pve.planning import VmPlan
-from localai_deploy.domain.pve.vm_changes import new_description
+from localai_deploy.domain.pve.vm_changes import card_values, new_description
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.proxmox.node import PveNode
 from localai_deploy.targets.base import Tell
@@ -58,6 +58,31 @@ def start_with_cards(node: PveNode, vmid: int, cards: CardsPlan) -> None:
             if held is not error:
                 raise held from error
         raise
+
+
+def let_go_of_cards(node: PveNode, plan: VmPlan) -> None:
+    """A VM that was not made holds no card; one that may be there keeps its lease."""
+    if plan.vm is None and node.vms.find(plan.spec.name) == (None, None):
+        give_back(node, plan.spec.gpus, holder_of(plan.spec, None))
+
+
+def take_cards_back(node: PveNode, plan: VmPlan, vm: VmFacts) -> None:
+    """Undo what a plan did to a VM, after another VM got its card first: leases, config and power.
+
+    So that no two VMs are left that want one card whenever their node boots.
+    """
+    new = [one for one in plan.spec.gpus if one not in plan.held_cards]
+    give_back(node, new, holder_of(plan.spec, vm))
+    if plan.vm is None:
+        return
+    vmid, before, now = vm.vmid, plan.vm.config, node.vms.config(vm.vmid)
+    keys = {*card_values(plan.spec, plan.vm), "description"}
+    values = {key: before[key] for key in keys if key in before and before[key] != now.get(key)}
+    gone = ",".join(sorted(key for key in keys if key not in before and key in now))
+    if values or gone:
+        node.vms.change(vmid, values | ({"delete": gone} if gone else {}), str(now["digest"]))
+    if plan.vm.running:
+        node.vms.start(vmid)
 
 
 def untested(cards: CardsPlan, vm: VmFacts) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from localai_deploy.domain.pve.vm import VmSpec
 from localai_deploy.sandbox.state import Mapping, Vm
 from localai_deploy.targets.executor import Completed
 from tests.integration.pve_flow import grant
-from tests.integration.vm_place import Guest, Place, Ssh, give_cards, isolate, new_site, serving
+from tests.integration.vm_place import Guest, Machine, Place, Ssh, give_cards, isolate, new_site, serving
 
 MAPPING = "localai-pve1-0000-01-00"
 ENTRY = "node=pve1,path=0000:01:00,id=10de:2684,iommugroup=11,subsystem-id=1043:889c"
 OTHER = "node=pve1,path=0000:02:00,id=10de:2684,iommugroup=12,subsystem-id=1043:889c"
 VM = "/nodes/pve1/qemu/9209"
+WHERE = {"vm_storage": "disks", "image_storage": "local", "seed_storage": "seeds"}
 
 
 class GuestWithCard(Ssh):
@@ -59,7 +61,7 @@ def lease_of(place: Place, mapping: str = MAPPING) -> list[tuple[str, int]]:
 def test_a_card_by_its_address(place: Place) -> None:
     """Whole device, mapping with group and subsystem, lease, pcie=1; stopped and started once."""
     ended = place.machine(gpus=("0000:01:00.0",)).up()
-    assert (ended.code, ended.text) == (0, "")
+    assert (ended.code, ended.text, ended.notes) == (0, "", ())
     assert ended.actions == {"image": "create", "card": "create", "vm": "create", "start": "create"}
     assert place.site.cluster.mappings[MAPPING].map == [ENTRY]
     config = config_of(place)
@@ -159,6 +161,50 @@ def test_the_card_of_another_vm_of_ours_is_held(place: Place) -> None:
     assert place.changes() == []
 
 
+def unseen_rival(place: Place) -> Machine:
+    """A machine whose token does not see the VM that runs with the card: only the start tells."""
+    place.site.cluster.mappings["gpu0"] = Mapping("gpu0", [ENTRY])
+    foreign = Guest()
+    foreign.power = "running"
+    config = {"name": "games", "hostpci0": "mapping=gpu0,pcie=1", "smbios1": "uuid=aa"}
+    devices = ["0000:01:00.0", "0000:01:00.1"]
+    place.site.cluster.vms[101] = Vm(101, "pve1", config, foreign, devices=devices)
+    access = run_access(VmSpec("ai1", "pve1", **WHERE), PveVersion(9, 2), mappings=["gpu0"])
+    grant(place.sandbox, access)
+    place.forget()
+    return place.machine(access.token_id, **WHERE)
+
+
+def test_the_node_decides_where_leases_cannot_be_written(place: Place) -> None:
+    """The loser ends with 6, and the VM that it made for the card is gone again."""
+    machine = unseen_rival(place)
+    machine.given |= {"gpus": ("gpu0",)}
+    ended = machine.up()
+    assert (ended.code, ended.error_id) == (6, "card-held")
+    assert "VM 101" in ended.text
+    assert list(place.site.cluster.vms) == [101]
+
+
+def test_a_vm_that_loses_is_as_it_was(place: Place) -> None:
+    machine = unseen_rival(place)
+    assert machine.up().code == 0
+    before = deepcopy(place.state())
+    machine.given |= {"gpus": ("gpu0",)}
+    ended = machine.up()
+    assert (ended.code, ended.error_id) == (6, "card-held")
+    assert place.state() == before
+
+
+def test_a_vm_that_cannot_be_made_leaves_no_lease(place: Place) -> None:
+    place.site.cluster.mappings["gpu0"] = Mapping("gpu0", [ENTRY])
+    machine = place.machine(gpus=("gpu0",), vmid=500)
+    target, plan = machine.target(), machine.plan()
+    place.site.cluster.vms[500] = Vm(500, "pve1", {"name": "other"}, Guest())
+    ended = machine.carry_out(target, plan)
+    assert (ended.code, ended.error_id) == (5, "pve-vmid-taken")
+    assert lease_of(place, "gpu0") == []
+
+
 def test_a_card_that_does_not_come_back(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was there at the first start and is gone at the second: not noted as tested, and tried again."""
     monkeypatch.setattr("localai_deploy.targets.proxmox_vm.SshHost", GuestWithCard)
@@ -177,10 +223,9 @@ def test_a_card_that_does_not_come_back(place: Place, monkeypatch: pytest.Monkey
 def test_a_token_of_the_run_role(place: Place) -> None:
     """Without Mapping.Modify the card is used and no lease is written."""
     place.site.cluster.mappings["gpu0"] = Mapping("gpu0", [ENTRY])
-    where = {"vm_storage": "disks", "image_storage": "local", "seed_storage": "seeds"}
-    access = run_access(VmSpec("ai1", "pve1", **where), PveVersion(9, 2), mappings=["gpu0"])
+    access = run_access(VmSpec("ai1", "pve1", **WHERE), PveVersion(9, 2), mappings=["gpu0"])
     grant(place.sandbox, access)
-    ended = place.machine(access.token_id, **where, gpus=("gpu0",)).up()
+    ended = place.machine(access.token_id, **WHERE, gpus=("gpu0",)).up()
     assert (ended.code, ended.text) == (0, "")
     assert ended.actions["card"] == "keep"
     assert config_of(place)["hostpci0"] == "mapping=gpu0,pcie=1"
@@ -188,11 +233,10 @@ def test_a_token_of_the_run_role(place: Place) -> None:
 
 
 def test_a_token_without_hardware_is_told_of_that_right(place: Place) -> None:
-    where = {"vm_storage": "disks", "image_storage": "local", "seed_storage": "seeds"}
-    access = run_access(VmSpec("ai1", "pve1", **where), PveVersion(9, 2))
+    access = run_access(VmSpec("ai1", "pve1", **WHERE), PveVersion(9, 2))
     grant(place.sandbox, access)
     place.forget()
-    ended = place.machine(access.token_id, **where, gpus=("0000:01:00",)).up()
+    ended = place.machine(access.token_id, **WHERE, gpus=("0000:01:00",)).up()
     assert (ended.code, ended.error_id) == (3, "pve-rights-missing")
     assert "missing: Sys.Audit on /\n" in ended.text
     assert place.changes() == []
