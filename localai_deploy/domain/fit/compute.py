@@ -20,6 +20,8 @@ from localai_deploy.domain.fit.tape import F32, I64, CacheInputs, Tape, Terms, c
 from localai_deploy.domain.fit.wish import UNQUANTISED, Wish
 
 PIPELINE_COPIES = 4
+_LAYER_INPUT_COPIES = 2
+"""Embeddings of blocks: as they were looked up, and turned around."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,8 @@ class _Graph:
     def _all_inputs(self, numbers: range) -> None:
         """Positions, rows of the output, one set of inputs for each kind of cache, and what turns keys."""
         tape, terms = self._tape, self._tape.terms
+        for _ in range(_LAYER_INPUT_COPIES if self._shape.layer_inputs else 0):
+            tape.held(F32 * terms.tokens * self._shape.layer_inputs)
         self._position = tape.held(F32 * terms.tokens)
         attentions = [self._shape.blocks[number].attention for number in numbers]
         for windowed in (False, True):

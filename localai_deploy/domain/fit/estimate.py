@@ -10,6 +10,7 @@ from typing import Literal
 
 from localai_deploy.domain.fit.cache import cache_bytes, cells_of, streams
 from localai_deploy.domain.fit.compute import PIPELINE_COPIES, Share, compute_bytes
+from localai_deploy.domain.fit.projector import Projector
 from localai_deploy.domain.fit.shape import Block, Shape
 from localai_deploy.domain.fit.tape import F32
 from localai_deploy.domain.fit.wish import UNQUANTISED, Card, Wish
@@ -28,6 +29,8 @@ class DeviceNeed:
     """What one device needs.
 
     :param margin_bytes: what may come on top of all parts.
+    :param draft_bytes: of a second, small model that guesses tokens ahead; all its parts.
+    :param projector_bytes: of what turns pictures or sound into embeddings; all its parts.
     """
 
     kind: Literal["gpu", "host"]
@@ -37,6 +40,8 @@ class DeviceNeed:
     compute_bytes: int
     context_overhead_bytes: int
     margin_bytes: int
+    draft_bytes: int = 0
+    projector_bytes: int = 0
 
     @property
     def parts_bytes(self) -> int:
@@ -46,22 +51,34 @@ class DeviceNeed:
     @property
     def total_bytes(self) -> int:
         """All parts without the margin."""
-        return self.parts_bytes + self.context_overhead_bytes
+        return self.parts_bytes + self.context_overhead_bytes + self.draft_bytes + self.projector_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Every device's need; ``gpu_layers`` of ``layers`` are on cards."""
+    """Every device's need; ``gpu_layers`` of ``layers`` are on cards.
+
+    :param prompt_cache_bytes: what the host may come to hold of earlier prompts, on top of its need.
+    """
 
     devices: tuple[DeviceNeed, ...]
     gpu_layers: int
     layers: int
     confidence: Confidence
+    prompt_cache_bytes: int = 8 << 30
 
 
-def estimate(shape: Shape, wish: Wish, cards: Sequence[Card]) -> Estimate:
+def estimate(
+    shape: Shape,
+    wish: Wish,
+    cards: Sequence[Card],
+    *,
+    draft: Shape | None = None,
+    projector: Projector | None = None,
+) -> Estimate:
     """Add up what ``shape`` needs, started as ``wish`` says, on ``cards`` and the host.
 
+    :param draft: a second model, all of it on cards where the first has layers there, with as long a context.
     :raises InputError: ``fit-wish-impossible``.
     """
     _check(wish)
@@ -76,7 +93,40 @@ def estimate(shape: Shape, wish: Wish, cards: Sequence[Card]) -> Estimate:
     ]
     left = Share(0, begin, not on_cards, host=True, alone=not cards, experts=wish.cpu_expert_layers)
     host = _host_need(shape, wish, left, sure, pipeline=pipeline)
-    return Estimate((*needs, host), on_cards, shape.layers, sure)
+    found = Estimate((*needs, host), on_cards, shape.layers, sure)
+    if draft:
+        found = _with_draft(found, estimate(draft, _draft_wish(wish), cards if on_cards else ()))
+    return _with_projector(found, projector) if projector else found
+
+
+def _draft_wish(wish: Wish) -> Wish:
+    plain = Wish(flash_attention=wish.flash_attention, ubatch=wish.ubatch, unified=wish.unified)
+    return replace(plain, context=wish.context, parallel=wish.parallel)
+
+
+def _with_draft(found: Estimate, draft: Estimate) -> Estimate:
+    """Add the second model's parts, device by device; the host's are last in both."""
+    pairs = [
+        *zip(found.devices[:-1], draft.devices[:-1], strict=False),
+        (found.devices[-1], draft.devices[-1]),
+    ]
+    joined = {
+        id(need): replace(
+            need, draft_bytes=more.parts_bytes, margin_bytes=need.margin_bytes + more.margin_bytes
+        )
+        for need, more in pairs
+    }
+    return replace(found, devices=tuple(joined.get(id(need), need) for need in found.devices))
+
+
+def _with_projector(found: Estimate, projector: Projector) -> Estimate:
+    first, *others = found.devices
+    with_it = replace(
+        first,
+        projector_bytes=projector.weights_bytes + projector.compute_bytes,
+        margin_bytes=first.margin_bytes + projector.margin_bytes,
+    )
+    return replace(found, devices=(with_it, *others))
 
 
 def confidence(shape: Shape, *, pipeline: bool = False) -> Confidence:

@@ -18,6 +18,7 @@ from localai_deploy.errors import LocalaiError
 
 _MOST_BLOCKS = 4096
 _REORDERED = ("q4_0", "q4_K", "iq4_nl", "mxfp4")
+_OF_THE_FIRST_BLOCK = ("per_layer_model_proj", "per_layer_proj_norm")
 _OUTPUT_PARTS = ("output", "cls", "dense_", "altup_proj", "altup_unembd", "hc_head", "token_embd_norm_out")
 
 
@@ -40,6 +41,8 @@ class _Reader:
             number, _, name = rest.partition(".")
             if head == "blk" and number.isdecimal() and int(number) < _MOST_BLOCKS:
                 self._parts[int(number)][name] = tensor
+            elif head in _OF_THE_FIRST_BLOCK:
+                self._parts[0][tensor.name] = tensor
 
     def shape(self) -> Shape:
         table = self._model.by_name.get("token_embd.weight")
@@ -54,22 +57,24 @@ class _Reader:
             embedding=table.shape[0],
             vocabulary=table.shape[1],
             blocks=blocks,
-            input_bytes=self._bytes(blocks=False, output=False),
-            output_bytes=self._bytes(blocks=False, output=True) + shared,
+            input_bytes=self._bytes(output=False),
+            output_bytes=self._bytes(output=True) + shared,
             tied_bytes=shared,
             window=window_tokens(self._metadata),
             known=self._model.architecture in MEASURED,
             repacked_bytes=shared if _is_reordered(table) else 0,
             input_copies=1 + self._whole("n_deepstack_layers"),
+            layer_inputs=self._whole("embedding_length_per_layer_input") * self._metadata.trunk,
             placed="position_embd.weight" in self._model.by_name,
         )
 
-    def _bytes(self, *, blocks: bool, output: bool) -> int:
+    def _bytes(self, *, output: bool) -> int:
         """Size of the tensors outside blocks: those of the output, or the others."""
         return sum(
             tensor.size_bytes
             for tensor in self._model.tensors
-            if tensor.name.startswith("blk.") == blocks and tensor.name.startswith(_OUTPUT_PARTS) == output
+            if tensor.name.partition(".")[0] not in ("blk", *_OF_THE_FIRST_BLOCK)
+            and tensor.name.startswith(_OUTPUT_PARTS) == output
         )
 
     def _block(self, number: int) -> Block:

@@ -15,6 +15,8 @@ from localai_deploy.domain.gguf.header import Tensor
 _F32 = 4
 _STATE_PARTS = ("ssm_", "time_mix_", "shortconv.")
 _ONE_SHIFT = ("rwkv6qwen2", "arwkv7")
+_MIXED_AT_ONCE = {"rwkv6": 8, "rwkv6qwen2": 8, "arwkv7": 12, "rwkv7": 13}
+"""Results, each as wide as the embedding, that are alive beside a block's own while it mixes tokens."""
 
 
 def is_recurrent(parts: Mapping[str, Tensor]) -> bool:
@@ -27,7 +29,8 @@ def recurrence_of(metadata: Metadata, parts: Mapping[str, Tensor]) -> Recurrence
     embedding = metadata.whole("embedding_length")
     if head := metadata.whole("wkv.head_size"):
         shifts = metadata.whole("token_shift_count") or (1 if metadata.architecture in _ONE_SHIFT else 2)
-        return Recurrence(_F32 * (shifts * embedding + embedding * head), embedding, 5 * embedding)
+        mixed = _MIXED_AT_ONCE.get(metadata.architecture, max(_MIXED_AT_ONCE.values()))
+        return Recurrence(_F32 * (shifts * embedding + embedding * head), embedding, mixed * embedding)
     if length := metadata.whole("shortconv.l_cache"):
         return Recurrence(_F32 * embedding * (length - 1), embedding, 3 * embedding)
     kernel = metadata.whole("ssm.conv_kernel")

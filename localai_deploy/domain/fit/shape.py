@@ -105,6 +105,7 @@ class Shape:
     :param repacked_bytes: of the tied table; there twice on the host, which re-orders it for its products.
     :param input_copies: embeddings that come in for each token (several where pictures go into deep layers).
     :param placed: positions have a table of embeddings.
+    :param layer_inputs: values a token of the embeddings that each block has for itself.
     """
 
     architecture: str
@@ -119,6 +120,7 @@ class Shape:
     repacked_bytes: int = 0
     input_copies: int = 1
     placed: bool = False
+    layer_inputs: int = 0
 
     @property
     def input_width(self) -> int:
