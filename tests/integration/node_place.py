@@ -19,6 +19,7 @@ from localai_deploy.sandbox.settings import places_of
 from localai_deploy.sandbox.sweeping import kernel_prefix
 from localai_deploy.sandbox_record import DIRECTORY_VARIABLE, NODE
 from tests.integration.controller import end_process, wait_for
+from tests.integration.product import DEADLINE_S
 from tests.integration.sandbox_user import Sandboxed, new_user, wait_until_ended
 from tests.integration.vm_user import VmUser, new_vm_user
 from tests.lab.offer import make_offer
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 BOOT_S = 120.0
-_DEADLINES_S = {"container": 300.0, "qemu": 2000.0, "resume": 2000.0}
+_DEADLINES_S = {"container": DEADLINE_S, "qemu": 2000.0, "resume": 2000.0}
 """No command takes longer, by the kind of guests."""
 
 

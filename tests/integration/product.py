@@ -13,6 +13,9 @@ from typing import Any
 
 import yaml
 
+DEADLINE_S = 600.0
+"""No command takes longer, also on a machine that has much else to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -48,7 +51,7 @@ class User:
 
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
-    deadline_s: float = 300.0
+    deadline_s: float = DEADLINE_S
 
     @property
     def state(self) -> Path:

@@ -1,4 +1,7 @@
-"""One cold guest on the embedded node: firmware, a kernel of its own, an image without the guest agent."""
+"""One virtual machine on the embedded node: firmware, a kernel of its own, an image without the guest agent.
+
+Cold in every CI run; with a saved guest in the long one. All in it is emulated where KVM does not work.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,19 @@ if TYPE_CHECKING:
     from tests.lab.layout import Lab
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(2400)]
+BODIES = ["qemu", pytest.param("resume", marks=pytest.mark.slow)]
 
 
-@pytest.fixture
-def place(lab: Lab, tmp_path: Path) -> Iterator[NodePlace]:
+@pytest.fixture(params=BODIES)
+def place(request: pytest.FixtureRequest, lab: Lab, tmp_path: Path) -> Iterator[NodePlace]:
     if reason := reason_to_skip_guests():
         pytest.skip(reason)
-    with node_place(lab, tmp_path, "qemu") as place:
+    with node_place(lab, tmp_path, request.param) as place:
         yield place
 
 
-def test_a_cold_guest_is_proven_stays_as_it_is_and_goes(place: NodePlace) -> None:
-    first, guest = up(place, "--name", "cold"), place.vm("cold")
+def test_a_guest_is_proven_stays_as_it_is_and_goes(place: NodePlace) -> None:
+    first, guest = up(place, "--name", "llm"), place.vm("llm")
     first.tell("up from nothing")
     assert first.host["verification"]["passed"] is True
     assert "Paris" in first.host["completion"]["text"]
@@ -39,14 +43,14 @@ def test_a_cold_guest_is_proven_stays_as_it_is_and_goes(place: NodePlace) -> Non
     key = guest.host_key()
     assert key in place.user.known_hosts.read_text()
 
-    second = up(place, "--name", "cold")
+    second = up(place, "--name", "llm")
     second.tell("up again")
     assert (second.changes, second.host["changed_tasks"]) == ([], 0)
     assert second.host["verification"]["passed"] is True
     assert len(second.requests) <= CALLS_AT_MOST
     assert guest.host_key() == key
 
-    gone = run(place, *place.user.words("down", "cold"))
+    gone = run(place, *place.user.words("down", "llm"))
     gone.tell("down")
     assert (gone.ended.code, gone.host["removed"]) == (0, True)
     client = place.sandbox.client()

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from localai_deploy.cli.output import load_schema
 from localai_deploy.sandbox_record import NODE
 from tests.integration.controller import REFERENCE, command_line, end_process, processes_with
-from tests.integration.product import Ended, User
+from tests.integration.product import DEADLINE_S, Ended, User
 
 CORES = 2
 _SETTINGS: Mapping[str, Any] = {
@@ -82,7 +82,7 @@ def new_vm_user(
     node: Mapping[str, str],
     variables: Mapping[str, Any],
     key: Path | None = None,
-    deadline_s: float = 300.0,
+    deadline_s: float = DEADLINE_S,
 ) -> VmUser:
     """Somebody new.
 
