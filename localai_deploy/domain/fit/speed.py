@@ -2,7 +2,7 @@
 
 A token's time is that of reading what it touches, ``bytes / (efficiency · bandwidth)`` on each device, and
 of starting the work, ``seconds a layer`` on cards. Fitted on public measurements of llama.cpp: GDDR cards on
-29 rows (3.4 % mean error, 4 % with the card left out of the fit), HBM on 7 rows of one card (3.4 %). Newer
+29 rows (3.3 % mean error, 4 % with the card left out of the fit), HBM on 7 rows of one card (3.4 %). Newer
 runtimes start work faster (33 to 38 µs a layer on Ada), which is the range's other end. Each further card
 costs :data:`CARD_SWITCH_S` a token.
 
@@ -45,7 +45,7 @@ class Timing:
     host_bytes_s: float
 
 
-LIKELY = Timing(0.92, 0.65, 80e-6, 105e-6, 40e9)
+LIKELY = Timing(0.90, 0.65, 70e-6, 105e-6, 40e9)
 SLOW = Timing(0.85, 0.55, 110e-6, 140e-6, 25e9)
 FAST = Timing(0.95, 0.80, 30e-6, 40e-6, 60e9)
 

@@ -80,9 +80,9 @@ def test_values_met_are_the_share_that_is_touched() -> None:
 
 
 def test_seconds_add_up() -> None:
-    load = Touched((Load(920_000_000, 10), Load(920_000_000, 10)), Load(40_000_000, 2), 0, 0)
+    load = Touched((Load(900_000_000, 10), Load(900_000_000, 10)), Load(40_000_000, 2), 0, 0)
     seconds = token_seconds(load, Machine((CARD, CARD)), LIKELY)
-    assert seconds == pytest.approx(2 * 0.001 + 20 * 80e-6 + 0.001 + 0.28e-3)
+    assert seconds == pytest.approx(2 * 0.001 + 20 * 70e-6 + 0.001 + 0.28e-3)
 
 
 def test_an_unknown_bandwidth_is_not_guessed() -> None:
