@@ -17,8 +17,7 @@ from localai_deploy.domain.pve.wish import VmWish, vm_spec
 from localai_deploy.domain.settings import Sourced, resolve_all
 from localai_deploy.domain.vm_settings import NODE_SETTINGS
 from localai_deploy.errors import InputError, LocalaiError
-from localai_deploy.sandbox_record import NODE as SANDBOX
-from localai_deploy.sandbox_record import sandbox_connection
+from localai_deploy.sandbox_record import is_sandbox_node, sandbox_connection
 
 NODES_GROUP = "proxmox_nodes"
 _TOKEN = ("USER", "TOKEN_ID", "TOKEN_SECRET")
@@ -56,8 +55,8 @@ class Nodes:
     def _whole(self, name: str, environment: Mapping[str, str]) -> NodeConnection:
         if name in self.variables:
             return _from_settings(name, self.settings(name, environment))
-        if name == SANDBOX:
-            return sandbox_connection(environment)
+        if is_sandbox_node(name, environment):
+            return sandbox_connection(environment, name)
         return from_environment(environment, name)
 
     def lack(self, name: str, environment: Mapping[str, str] = os.environ) -> LocalaiError | None:
@@ -84,8 +83,11 @@ class Nodes:
         layers = [flags] if self.insecure else []
         if name in self.variables:
             layers += [_given(self.variables[name]), _of_environment(environment, _TOKEN)]
-        elif name == SANDBOX:
-            layers += [] if self.only_shown and self.lack(name, environment) else [_of_sandbox(environment)]
+        elif is_sandbox_node(name, environment):
+            found = (
+                [] if self.only_shown and self.lack(name, environment) else [_of_sandbox(environment, name)]
+            )
+            layers += found
         else:
             layers += [_of_environment(environment, (*_TOKEN, "HOST", "CA_FILE", "FINGERPRINT"))]
         return resolve_all(NODE_SETTINGS, layers)
@@ -104,8 +106,8 @@ def _of_environment(environment: Mapping[str, str], parts: Iterable[str]) -> dic
     }
 
 
-def _of_sandbox(environment: Mapping[str, str]) -> dict[str, Sourced]:
-    connection = sandbox_connection(environment)
+def _of_sandbox(environment: Mapping[str, str], name: str) -> dict[str, Sourced]:
+    connection = sandbox_connection(environment, name)
     values = {
         "host": connection.host,
         "node": connection.node,

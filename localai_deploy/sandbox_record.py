@@ -8,7 +8,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from localai_deploy.domain.pve.credentials import NodeConnection
@@ -25,11 +25,15 @@ _START_HINT = "start it: localai-deploy sandbox start"
 
 @dataclass(frozen=True, slots=True)
 class SandboxRecord:
-    """How a running sandbox is reached, which guest bodies it has, and its process."""
+    """How a running sandbox is reached, which guest bodies it has, and its process.
+
+    :param further: names of nodes that it has besides the one that is called as the sandbox is.
+    """
 
     connection: NodeConnection
     body: str
     pid: int
+    further: tuple[str, ...] = ()
 
 
 def runtime_directory(environment: Mapping[str, str] = os.environ) -> Path:
@@ -85,7 +89,8 @@ def record_path(directory: Path) -> Path:
 
 def write_record(directory: Path, record: SandboxRecord) -> None:
     """Say how the sandbox is reached."""
-    data = record.connection.to_data() | {"body": record.body, "pid": record.pid}
+    data = record.connection.to_data()
+    data |= {"body": record.body, "pid": record.pid, "further": list(record.further)}
     write_private(record_path(directory), json.dumps(data, indent=1))
 
 
@@ -102,7 +107,8 @@ def read_record(directory: Path) -> SandboxRecord | None:
     path = record_path(directory)
     try:
         data = json.loads(_read_private(path))
-        return SandboxRecord(NodeConnection.from_data(data), str(data["body"]), int(data["pid"]))
+        further = tuple(str(one) for one in data.get("further", ()))
+        return SandboxRecord(NodeConnection.from_data(data), str(data["body"]), int(data["pid"]), further)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
@@ -133,9 +139,21 @@ def running_pid(directory: Path) -> int | None:
     return None
 
 
-def sandbox_connection(environment: Mapping[str, str] = os.environ) -> NodeConnection:
+def is_sandbox_node(name: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a name is the sandbox's, or that of a further node of the one that runs."""
+    if name == NODE:
+        return True
+    directory = runtime_directory(environment)
+    if running_pid(directory) is None:
+        return False
+    record = read_record(directory)
+    return record is not None and name in record.further
+
+
+def sandbox_connection(environment: Mapping[str, str] = os.environ, name: str = NODE) -> NodeConnection:
     """The connection to the sandbox of this user that runs now.
 
+    :param name: of its node; all are reached through one address.
     :raises LocalaiError: ``sandbox-not-running``, ``sandbox-died``, ``sandbox-record-unreadable``.
     """
     directory = runtime_directory(environment)
@@ -154,4 +172,4 @@ def sandbox_connection(environment: Mapping[str, str] = os.environ) -> NodeConne
             why=f"its process {record.pid} is gone, its guests may still be there",
             hint="localai-deploy sandbox stop clears it away; then start it again",
         )
-    return record.connection
+    return replace(record.connection, node=name)

@@ -218,7 +218,8 @@ def _record(sandbox: Sandbox, credentials: Credentials, settings: Settings, bodi
         fingerprint=parse_fingerprint(sandbox.certificate.fingerprint),
         guest_ssh_args=bodies.guest_ssh_args,
     )
-    return SandboxRecord(connection, settings.body, os.getpid())
+    further = tuple(name for name in sandbox.site.cluster.nodes if name != NODE)
+    return SandboxRecord(connection, settings.body, os.getpid(), further)
 
 
 if __name__ == "__main__":

@@ -38,3 +38,16 @@ def test_a_file_and_a_typo(user: Sandboxed, tmp_path: Path) -> None:
     assert user.started("--body", "bare", "--hardware", str(file))["hardware"] == str(file)
     (card,) = user.client().get("nodes/sandbox/hardware/pci")
     assert card["iommugroup"] == 3
+
+
+def test_a_further_node_by_its_name(user: Sandboxed) -> None:
+    user.started("--body", "bare", "--hardware", "two-nodes")
+    for words, nodes in (
+        ((), ["sandbox", "sandbox2"]),
+        (("--node", "sandbox2"), ["sandbox2"]),
+    ):
+        listed = user.run("gpu", "list", *words, "-o", "json")
+        assert listed.code == 0, listed
+        assert [one["node"] for one in listed.data["nodes"]] == nodes
+        assert [card["address"] for card in listed.data["nodes"][-1]["cards"]] == ["0000:05:00"]
+    assert user.run("gpu", "list", "--node", "sandbox3").code == 2
