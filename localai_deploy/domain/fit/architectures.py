@@ -90,7 +90,6 @@ MEASURED = frozenset(
         "qwen35moe",
         "qwen3moe",
         "qwen3next",
-        "qwen3vl",
         "rwkv6",
         "rwkv6qwen2",
         "rwkv7",

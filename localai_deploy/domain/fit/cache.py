@@ -42,18 +42,27 @@ def cells_of(shape: Shape, attention: Attention, wish: Wish) -> int:
 def cache_bytes(shape: Shape, block: Block, wish: Wish) -> int:
     """Keys and values of one block, and its recurrent states."""
     total = block.recurrence.state_bytes * wish.parallel if block.recurrence else 0
-    if block.attention and block.attention.own_cache:
-        cells = cells_of(shape, block.attention, wish) * streams(wish)
-        total += _stored(block.attention.key, wish.cache_type_k) * cells
-        total += _stored(_value_width(shape, block.attention, wish), wish.cache_type_v) * cells
+    attention = block.attention
+    if attention and attention.own_cache:
+        cells = cells_of(shape, attention, wish) * streams(wish)
+        total += (
+            _stored(attention.key, wish.cache_type_k) + _stored(attention.index, wish.cache_type_k)
+        ) * cells
+        total += _stored(_value_width(shape, attention.value, wish), wish.cache_type_v) * cells
+    elif not attention and block.feed_forward and not any(other.recurrence for other in shape.blocks):
+        total += _stored(_value_width(shape, 0, wish), wish.cache_type_v) * full_cells(wish) * streams(wish)
     return total
 
 
-def _value_width(shape: Shape, attention: Attention, wish: Wish) -> int:
-    """Values a cell; those stored turned, without flash attention, are as wide as the widest block's."""
-    if wish.flash_attention or not attention.value:
-        return attention.value
-    return max(block.attention.value for block in shape.blocks if block.attention)
+def _value_width(shape: Shape, values: int, wish: Wish) -> int:
+    """Values a cell; those stored turned, without flash attention, are as wide as the widest block's.
+
+    Even blocks without attention have them then, unless a latent or recurrent cache does without.
+    """
+    cached = [block.attention for block in shape.blocks if block.attention and block.attention.own_cache]
+    if wish.flash_attention or any(attention.latent for attention in cached):
+        return values
+    return max((attention.value for attention in cached), default=0)
 
 
 def _stored(values: int, cache_type: str) -> int:

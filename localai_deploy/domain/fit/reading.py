@@ -143,7 +143,9 @@ class _Reader:
             key, value = self._whole("attention.key_length"), self._whole("attention.value_length")
             return Attention(heads, heads * key, heads * key, heads * value)
         latent = LatentAttention(rank, rope, key, value)
-        return Attention(heads, heads * key, rank + rope, 0, latent=latent)
+        indexed = any(name.startswith("indexer.") for name in parts)
+        index = self._whole("attention.indexer.key_length") if indexed else 0
+        return Attention(heads, heads * key, rank + rope, 0, latent=latent, index=index)
 
     def _length(self, kind: str, number: int) -> int:
         window = self._whole(f"attention.{kind}_length_swa") if windowed(self._metadata, number) else 0

@@ -22,6 +22,7 @@ class Attention:
     :param windowed: its cache holds a sliding window only.
     :param own_cache: False where the block reads another block's cache.
     :param fused: queries, keys and values come out of one product.
+    :param index: values a cell by which the cells worth a look are found.
     :param gated: queries come with as many values that gate the result.
     """
 
@@ -35,6 +36,7 @@ class Attention:
     normed: bool = False
     latent: LatentAttention | None = None
     gated: bool = False
+    index: int = 0
 
     @property
     def result(self) -> int:
