@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,16 @@ def test_a_state_of_another_machine_is_refused(body: QemuBody, plan: GuestPlan, 
     body.launch(plan, *INCOMING)
     with pytest.raises((MachineError, QmpLost)):
         read_state(body.running().qmp, tmp_path / "memory", lambda: None)
+
+
+def test_a_card_is_a_device_of_the_guest_with_the_ids_that_the_node_shows(
+    body: QemuBody, plan: GuestPlan
+) -> None:
+    def ids() -> list[tuple[int, int]]:
+        buses = body.running().qmp.execute("query-pci")
+        return [(one["id"]["vendor"], one["id"]["device"]) for bus in buses for one in bus["devices"]]
+
+    body.start(replace(plan, passed=("secondary-vga", "secondary-vga")))
+    assert ids().count((0x1234, 0x1111)) == 2
+    body.start(plan)
+    assert (0x1234, 0x1111) not in ids()

@@ -187,3 +187,12 @@ def test_property_strings():
     assert properties(2048, "current") == {"current": "2048"}
     assert boot_order({"boot": "order=scsi0;net0"}) == ["scsi0", "net0"]
     assert boot_order({}) == []
+
+
+def test_cards_are_qemus_devices():
+    plan = GuestPlan(100, "vm-a", dict(CONFIG), DISKS, passed=("secondary-vga", "secondary-vga"))
+    argv = GuestCommand(plan, Machine(False, CODE, "/g/variables.fd"), {"net0": "tap100i0"}).argv()
+    found = devices(argv)
+    assert found["passed0"] == {"driver": "secondary-vga", "id": "passed0"}
+    assert found["passed1"] == {"driver": "secondary-vga", "id": "passed1"}
+    assert "passed0" not in devices(words())
