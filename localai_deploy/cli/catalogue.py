@@ -17,6 +17,7 @@ _MODULES = (
     "localai_deploy.domain.pitfalls",
     "localai_deploy.domain.pve.explanations",
     "localai_deploy.domain.pve.card_explanations",
+    "localai_deploy.domain.safetensors.explanations",
     "localai_deploy.hub.explanations",
     "localai_deploy.targets.explanations",
     "localai_deploy.provisioner.explanations",

@@ -1,0 +1,1 @@
+"""Safetensors model files: the tensor table, read without the weights."""
