@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "down": ("localai_deploy.cli.down:down", "Take away what was installed, and nothing else."),
     "model": ("localai_deploy.cli.model:model", "Pull, list, verify and remove models on hosts."),
     "fit": ("localai_deploy.cli.fit:fit", "Tell what runs on which card, and how fast."),
-    "gpu": ("localai_deploy.cli.gpu:gpu", "Tell what cards are and which VMs have them; give them to others."),
+    "gpu": ("localai_deploy.cli.gpu:gpu", "Tell what cards are and who has them; give them away."),
     "node": ("localai_deploy.cli.node:node", "Give a Proxmox node what our VMs need."),
     "inventory": (
         "localai_deploy.cli.inventory:inventory",
