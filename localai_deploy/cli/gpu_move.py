@@ -146,7 +146,8 @@ def _show_release(look: NodeLook, rows: Iterable[CardRow]) -> None:
             note(f"  - shut {owner.holder} down")
         if owner is not None and owner.onboot:
             note(f"  ! it starts with the node and would take the card again: qm set {owner.vmid} --onboot 0")
-        note(f"  - take the lease of {row.card} away")
+        if row.dead or (row.owner is not None and row.owner.lease is not None):
+            note(f"  - take the lease of {row.card} away")
 
 
 def _release(look: NodeLook, row: CardRow, timeout_s: int) -> None:
