@@ -166,7 +166,8 @@ def print_reading(count: int) -> None:
         received.append(remote.received / MIB)
     print(
         f"\nreading {len(times)} headers: median {statistics.median(times):.0f} ms, "
-        f"slowest {max(times):.0f} ms; requests {min(requests)} to {max(requests)}; median {statistics.median(received):.1f} MiB"
+        f"slowest {max(times):.0f} ms; requests {min(requests)} to {max(requests)}; "
+        f"median {statistics.median(received):.1f} MiB"
     )
 
 

@@ -19,7 +19,9 @@ _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 _STRING, _ARRAY = 8, 9
 _MOST_PAIRS = 1 << 16
 _MOST_TENSORS = 1 << 18
-_MOST_NAME_BYTES = 1 << 16
+_MOST_NAME_BYTES = 1 << 12
+_MOST_TEXTS = 1 << 22
+"""In one array; the largest vocabularies and their merges have a million."""
 _MOST_KEPT_TEXT = 4096
 _MOST_KEPT_VALUES = 4096
 _MOST_DIMENSIONS = 4
@@ -104,6 +106,8 @@ def _text(window: Window) -> str | SkippedValue:
 def _array(window: Window, key: str) -> Value:
     kind, count = window.whole(4), window.whole(8)
     if kind == _STRING:
+        if count > _MOST_TEXTS:
+            raise invalid(f"{key!r} counts {count} texts")
         _skip_strings(window, count)
         return SkippedValue("texts", count)
     code = _SCALARS.get(kind)

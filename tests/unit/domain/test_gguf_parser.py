@@ -168,6 +168,50 @@ def test_random_damage_ends_in_a_header_or_in_our_error() -> None:
             assert error.error_id.startswith("gguf-")  # noqa: PT017
 
 
+def endless(head: bytes) -> tuple[str, int, float]:
+    """Parse ``head`` and zeros without end: the error, bytes that were read, seconds."""
+    asked, begin = 0, time.monotonic()
+
+    def read(offset: int, length: int) -> bytes:
+        nonlocal asked
+        asked += length
+        return head[offset : offset + length].ljust(length, b"\0")
+
+    with pytest.raises(LocalaiError) as caught:
+        parse_header(read)
+    return caught.value.error_id, asked, time.monotonic() - begin
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        gguf([], [], counts=(0, 1 << 16)),
+        gguf([], [], counts=(1 << 18, 0)),
+        gguf([text("k") + struct.pack("<IIQ", 9, 8, 1 << 22)], [], counts=(0, 4)),
+        gguf([text("k") + struct.pack("<IIQ", 9, 10, (1 << 22) - 1)], [], counts=(0, 40)),
+        gguf([text("k") + struct.pack("<IQ", 8, (1 << 26) - 100)], [], counts=(0, 3)),
+    ],
+)
+def test_endless_files_are_bounded_in_bytes_and_time(head: bytes) -> None:
+    error_id, asked, seconds = endless(head)
+    assert error_id in ("gguf-header-invalid", "gguf-truncated")
+    assert asked < 4 * MOST_BYTES
+    assert seconds < 20
+
+
+def test_names_of_no_real_length_are_refused() -> None:
+    assert error_of(gguf([NAMED], [tensor("t" * 5000, (32,))])) == "gguf-header-invalid"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_bytes_behind_a_sound_beginning(seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(200):
+        counts = struct.pack("<IQQ", 3, chance.choice([1, 5, 1 << 17]), chance.choice([0, 1, 9, 1 << 15]))
+        error_id = error_of(b"GGUF" + counts + chance.randbytes(chance.randrange(1, 4000)))
+        assert error_id in ("gguf-header-invalid", "gguf-truncated")
+
+
 def part(number: int, count: int, total: int, name: str) -> GgufHeader:
     pairs = [
         pair("split.no", "u32", number),
