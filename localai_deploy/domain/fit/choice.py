@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from localai_deploy.domain.fit.estimate import Estimate, estimate
+from localai_deploy.domain.fit.estimate import Estimate, card_shares, estimate
 from localai_deploy.domain.fit.machine import Machine, Shortage, needed_bytes, shortages
 from localai_deploy.domain.fit.offer import USUAL_BITS, Candidate
 from localai_deploy.domain.fit.speed import Speed, Timing, speed_of, touched
@@ -155,20 +155,43 @@ def settled(candidate: Candidate, wish: Wish, machine: Machine, freedom: Freedom
         return _with_experts_aside(candidate, wish, machine) if freedom.cpu_expert_layers else wish
     if not machine.cards:
         return replace(wish, gpu_layers=0)
+    everything = replace(wish, gpu_layers=ALL_LAYERS)
+    if on_cards(candidate, everything, machine):
+        return everything
     ways = [_most_layers(candidate, wish, machine)]
     if freedom.cpu_expert_layers and any(block.experts for block in candidate.shape.blocks):
-        ways.append(_with_experts_aside(candidate, replace(wish, gpu_layers=ALL_LAYERS), machine))
-        everything_aside = replace(wish, cpu_expert_layers=len(candidate.shape.blocks))
-        ways.append(_most_layers(candidate, everything_aside, machine))
-    return min(
-        (way for way in ways if on_cards(candidate, way, machine)), key=_host_reads(candidate, machine)
+        ways.append(_all_layers_or_most(candidate, everything, machine))
+    return min(ways, key=_host_reads(candidate, machine))
+
+
+def _all_layers_or_most(candidate: Candidate, everything: Wish, machine: Machine) -> Wish:
+    """All layers without the experts of some blocks; where that does not fit, as many layers without any."""
+    aside = _with_experts_aside(candidate, everything, machine)
+    if on_cards(candidate, aside, machine):
+        return aside
+    return _most_layers(
+        candidate, replace(everything, cpu_expert_layers=len(candidate.shape.blocks)), machine
     )
 
 
 def on_cards(candidate: Candidate, wish: Wish, machine: Machine) -> bool:
-    """Whether every card is large enough."""
+    """Whether every card is large enough; the weights alone are looked at first."""
+    if _weights_alone_exceed(candidate, wish, machine):
+        return False
     found = estimate(candidate.shape, wish, machine.cards)
     return not any(one.kind == "gpu" for one in shortages(found, machine))
+
+
+def _weights_alone_exceed(candidate: Candidate, wish: Wish, machine: Machine) -> bool:
+    shape, cards = candidate.shape, machine.cards
+    shares = card_shares(shape, min(wish.gpu_layers, shape.layers), cards)
+    for card, share in zip(cards, shares, strict=True):
+        blocks = shape.blocks[share.first : share.last]
+        aside = shape.blocks[share.first : max(share.first, min(wish.cpu_expert_layers, share.last))]
+        weights = sum(block.weights_bytes for block in blocks) - sum(block.expert_bytes for block in aside)
+        if weights + (shape.output_bytes if share.output else 0) > card.memory_bytes:
+            return True
+    return False
 
 
 def _host_reads(candidate: Candidate, machine: Machine) -> Callable[[Wish], int]:
