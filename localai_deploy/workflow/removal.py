@@ -75,6 +75,8 @@ def _kept(seen: VmPlan) -> Iterator[str]:
     for volume in node.images:
         if volume.endswith(f"/{seen.image.file_name}"):
             yield f"image {volume} stays on node {node.node} for other VMs"
+    for name in seen.held_cards:
+        yield f"resource mapping {name} stays; its card is free then"
     removable = {attached, *node.removable_seeds(seen.spec.name)}
     for volume in sorted(set(node.seeds_of(seen.spec.name)) - removable):
         yield f"ISO {volume} stays on node {node.node}: the token may not delete it (pvesm free {volume})"

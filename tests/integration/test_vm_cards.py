@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from localai_deploy.domain.plan import StepKind
 from localai_deploy.domain.pve.lease import read_leases
 from localai_deploy.domain.pve.ownership import find_block
 from localai_deploy.domain.pve.roles import run_access
@@ -85,6 +86,19 @@ def test_a_second_run_changes_nothing(place: Place, gpus: tuple[str, ...]) -> No
     assert place.changes() == []
 
 
+@pytest.mark.parametrize("last", [StepKind.CARD, StepKind.VM], ids=str)
+def test_a_run_that_was_cut_off_is_gone_on_with(place: Place, last: StepKind) -> None:
+    """Mapping and lease are there, or the VM too: the next run, with another run's id, takes them over."""
+    target = place.machine(gpus=("0000:01:00",)).target()
+    plan = target.survey()
+    for kind in (StepKind.IMAGE, StepKind.CARD, StepKind.VM)[: 2 if last is StepKind.CARD else 3]:
+        target.provision(kind, plan, lambda text, looks: None)
+    ended = place.machine(gpus=("0000:01:00",)).up()
+    assert (ended.code, ended.text) == (0, "")
+    assert list(place.site.cluster.mappings) == [MAPPING]
+    assert (list(place.site.cluster.vms), lease_of(place)) == ([9209], [("ai1", 9209)])
+
+
 def test_a_mapping_of_an_admin_is_used(place: Place) -> None:
     place.site.cluster.mappings["gpu0"] = Mapping("gpu0", [ENTRY], "in the upper slot")
     ended = place.machine(gpus=("0000:01:00",)).up()
@@ -133,7 +147,9 @@ def test_a_card_is_taken_away(place: Place) -> None:
 
 def test_down_gives_the_card_back(place: Place) -> None:
     assert place.machine(gpus=("0000:01:00",)).up().code == 0
-    assert place.machine().down().code == 0
+    ended = place.machine().down()
+    assert ended.code == 0
+    assert f"resource mapping {MAPPING} stays; its card is free then" in ended.text
     assert (place.state()["vms"], lease_of(place)) == ({}, [])
 
 
