@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from localai_deploy.domain.pve.card_claims import (
@@ -79,14 +79,14 @@ class Leases:
 
         return self._write(mapping, holder, refuse_rivals)
 
-    def begin_move(self, mapping: str, before: Before) -> bool:
+    def begin_move(self, mapping: str, before: Before, ended: Iterable[Holder]) -> bool:
         """Write that the card is on its way to a VM, and how everything was before.
 
-        :raises LocalaiError: ``card-held``: another VM has got it since ``before`` was read, or another
-            run is moving it elsewhere.
+        :param ended: VMs whose claims the move ends.
+        :raises LocalaiError: ``card-held``: any other VM claims the card by now.
         """
-        target, source = before.target.holder, before.source
-        allowed = (target, source.holder) if source else (target,)
+        target = before.target.holder
+        allowed = (target, *ended)
 
         def refuse_others(world: CardWorld, found: ResourceMapping) -> Before | None:
             self._refuse_rivals(world, found, *allowed)

@@ -42,7 +42,7 @@ class CardMover:
         :raises LocalaiError: ``card-held``, ``card-taken-over`` (exit 6): another VM has the card, or another
             run the move; ``card-move-undone``: all is as it was; ``card-move-stuck`` (exit 5): it is not.
         """
-        written = self.leases.begin_move(move.mapping, move.before)
+        written = self.leases.begin_move(move.mapping, move.before, move.ended)
         attempt = _Attempt(self, move, written)
         try:
             notes = attempt.forwards()

@@ -176,13 +176,14 @@ def test_a_move_is_written_down(place: CardPlace) -> None:
         return Before(Was(target, "hostpci0", running=False, onboot=False), source)
 
     source = Was(a, "hostpci0", running=True, onboot=True)
-    assert place.leases().begin_move("gpu0", before(b))
+    assert place.leases().begin_move("gpu0", before(b), [a])
     lease = read_leases(place.cluster.mappings["gpu0"].description)[0]
     assert (lease.holder, lease.before) == (b, before(b))
     with pytest.raises(LocalaiError) as caught:
-        place.leases("run-2").begin_move("gpu0", before(c))
+        place.leases("run-2").begin_move("gpu0", before(c), [a])
     assert "VM 1002 (b)" in caught.value.what
-    assert place.leases("run-3").begin_move("gpu0", before(b))
+    assert "gpu move gpu0 --to 1002 goes on with a move that was cut off" in caught.value.hint
+    assert place.leases("run-3").begin_move("gpu0", before(b), [a])
     with pytest.raises(LocalaiError) as caught:
         place.leases().settle("gpu0", b)
     assert caught.value.exit_code == ExitCode.HELD

@@ -235,7 +235,7 @@ def test_a_run_that_was_taken_over_stops(place: CardPlace) -> None:
 
     class TakesOver(BareBody):
         def shutdown(self, timeout_s: float) -> bool:
-            place.leases("run-2").begin_move("gpu0", plan.before)
+            place.leases("run-2").begin_move("gpu0", plan.before, plan.ended)
             self.power = "stopped"
             return True
 
@@ -316,9 +316,10 @@ def test_the_plan_of_a_move_that_was_cut_off_knows_how_it_was(place: CardPlace) 
         "words", [Lease(b, "pve1", "run-0", int(time.time()), before)]
     )
     assert planned(place, "b").before == before
-    other = planned(place, "a").before.source
-    assert other is not None
-    assert other.holder == b
+    back = planned(place, "a")
+    assert back.before.source is not None
+    assert back.before.source.holder == b
+    assert back.ended == (b,)
 
 
 def test_a_vm_that_is_being_made_keeps_the_card(place: CardPlace) -> None:
@@ -327,6 +328,30 @@ def test_a_vm_that_is_being_made_keeps_the_card(place: CardPlace) -> None:
     with pytest.raises(LocalaiError) as caught:
         mover(place).move(planned(place, "b"))
     assert "VM new, which is being made" in caught.value.what
+
+
+def test_a_move_ends_the_lease_of_a_stopped_vm_though_another_one_runs(place: CardPlace) -> None:
+    a = place.add_vm(1001, "a", "gpu0")
+    place.add_vm(1002, "b", "gpu0")
+    place.leases().take("gpu0", a)
+    place.add_vm(1003, "c", "gpu0", running=True)
+    mover(place).move(planned(place, "b"))
+    assert [place.power(vmid) for vmid in (1001, 1002, 1003)] == ["stopped", "running", "stopped"]
+    assert lease_of(place) == [("b", False)]
+
+
+def test_a_move_on_its_way_is_not_led_elsewhere(place: CardPlace) -> None:
+    place.add_vm(1001, "a", "gpu0")
+    place.add_vm(1002, "b", "gpu0")
+    place.add_vm(1003, "c", "gpu0")
+    plan = planned(place, "b")
+    place.leases("run-0").begin_move("gpu0", plan.before, plan.ended)
+    with pytest.raises(LocalaiError) as caught:
+        mover(place).move(planned(place, "c"))
+    assert (caught.value.error_id, caught.value.exit_code) == ("card-held", ExitCode.HELD)
+    assert lease_of(place) == [("b", True)]
+    mover(place).move(planned(place, "b"))
+    assert place.power(1002) == "running"
 
 
 def test_unknown_vms(place: CardPlace) -> None:

@@ -160,11 +160,13 @@ def _of_lease(lease: Lease) -> Claim:
 
 def card_held(mapping: str, node: str, claim: Claim) -> LocalaiError:
     """``card-held``: the card stays with the VM that has it."""
+    to = f"{claim.holder.vmid} goes on with a move that was cut off"
+    if claim.kind is not ClaimKind.MOVING:
+        to = "VM gives it to another VM"
     return LocalaiError(
         "card-held",
         f"the card of mapping {mapping} on node {node} is held by {claim.holder}",
         why=str(claim),
-        hint=f"localai-deploy gpu move {mapping} --to VM gives it to another VM, "
-        f"localai-deploy gpu release {mapping} frees it",
+        hint=f"localai-deploy gpu move {mapping} --to {to}, localai-deploy gpu release {mapping} frees it",
         exit_code=ExitCode.HELD,
     )

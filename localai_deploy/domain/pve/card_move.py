@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from localai_deploy.domain.pve.card_claims import CardUser, CardWorld, claims_on
+from localai_deploy.domain.pve.card_claims import CardUser, CardWorld, Claim, ClaimKind, claims_on
 from localai_deploy.domain.pve.hostpci import free_slot, mapped_card
-from localai_deploy.domain.pve.lease import Before, Was, read_leases
+from localai_deploy.domain.pve.lease import Before, Holder, Was, read_leases
 from localai_deploy.domain.pve.mapping import ResourceMapping
 from localai_deploy.domain.pve.ownership import POOL
 from localai_deploy.domain.pve.permissions import Need
@@ -29,6 +29,7 @@ class CardMove:
     :param target: the VM that is to have it, as it is now.
     :param slot: of the target's config that the card is put in; empty: it is there already.
     :param card_slots: where the card sits on its node.
+    :param ended: VMs whose claims to the card the move ends; those of others stand in its way.
     """
 
     mapping: str
@@ -37,6 +38,7 @@ class CardMove:
     source: CardUser | None
     target: CardUser
     slot: str
+    ended: tuple[Holder, ...] = ()
 
     @property
     def is_done(self) -> bool:
@@ -155,7 +157,17 @@ def plan_move(
     before = cut_off[0] if cut_off and cut_off[0] else None
     if before is None or not _fits(before, source):
         before = Before(_was(target, mapping.name), _was(source, mapping.name) if source else None)
-    return CardMove(mapping.name, slots, before, source, target, slot)
+    ended = tuple(one.holder for one in claims if _may_end(one, target))
+    return CardMove(mapping.name, slots, before, source, target, slot, ended)
+
+
+def _may_end(claim: Claim, target: CardUser) -> bool:
+    """A VM that is being made keeps its claim, and a move on its way is only gone on with or taken back."""
+    if claim.kind is not ClaimKind.MOVING:
+        return bool(claim.holder.vmid)
+    before = claim.lease.before if claim.lease else None
+    came_from = before.source.holder if before and before.source else claim.holder
+    return any(one.is_same(target.holder) for one in (claim.holder, came_from))
 
 
 def _fits(before: Before, source: CardUser | None) -> bool:
