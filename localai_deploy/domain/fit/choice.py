@@ -121,7 +121,10 @@ def _why_not(option: Option, best: Option | None) -> str:
     if bits < LEAST_BITS:
         return f"{bits:.1f} bits a weight: answers get visibly worse"
     if not option.whole and option.estimate.gpu_layers:
-        return f"not whole on the card: {layers_text(option)}"
+        few = f"under {FAIR_BITS:g} bits a weight, and " if bits < FAIR_BITS else ""
+        rate = option.speed.generation
+        speed = f", about {rate:.2g} tokens/s" if rate else ""
+        return f"{few}not whole on the card: {layers_text(option)}{speed}"
     kept = best.candidate.bits_per_weight if best else 0
     if kept > bits and best:
         return f"fits too; {best.candidate.label} keeps more ({kept:.1f} bits a weight against {bits:.1f})"

@@ -130,9 +130,10 @@ def scaled(known: Candidate, offer: Offer) -> Candidate:
 
 
 def worth_reading(offers: tuple[Offer, ...], room_bytes: int) -> Offer:
-    """Guess which offer will be chosen: the largest that leaves a tenth of ``room_bytes``, else the middle.
+    """Guess which offer will be chosen: the largest that leaves a tenth of ``room_bytes``, else Q4_K_M.
 
     Its header is read first; the guess decides how many are read, not which one is chosen.
     """
     fitting = [offer for offer in offers if offer.size_bytes * 1.1 < room_bytes]
-    return fitting[-1] if fitting else offers[len(offers) // 2]
+    usual = [offer for offer in offers if offer.quantization.endswith("Q4_K_M")]
+    return (fitting or usual or [offers[len(offers) // 2]])[-1]

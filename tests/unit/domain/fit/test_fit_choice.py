@@ -120,9 +120,18 @@ def test_which_quantisation(gib: float, chosen: str) -> None:
 def test_why_not_the_others() -> None:
     _, why = ladder(machine(24, ram=24))
     assert why["F16"].startswith("the host needs ")
+    assert why["Q8_0"].endswith(" tokens/s")
     assert why["Q8_0"].startswith("not whole on the card: ")
     assert why["Q4_K_M"].startswith("fits too; Q6_K keeps more (6.6")
     assert why["IQ2_M"] == "2.8 bits a weight: answers get visibly worse"
+
+
+def test_why_not_fewer_bits_where_nothing_is_whole() -> None:
+    known = candidate(15.5)
+    small = scaled(known, Offer("q3", "Q3_K_M", round(12.3 * GIB)))
+    best, why = told(choose([known, small], Wish(), machine(8)))
+    assert best == "Q4_K_M"
+    assert why["Q3_K_M"].startswith("under 4 bits a weight, and not whole on the card: ")
 
 
 def test_nothing_fits() -> None:
@@ -177,6 +186,7 @@ def test_what_a_repository_offers() -> None:
     )
     assert worth_reading(offers, 50).quantization == "Q4_K_M"
     assert worth_reading(offers, 5).quantization == "Q4_K_M"
+    assert worth_reading(offers[::2], 5).quantization == "Q8_0", "the middle where there is no usual one"
 
 
 @cache
