@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 BOOT_S = 120.0
+FIRST_BOOT_S = 1800
+"""For a guest whose CPU is emulated, on a machine that has much else to do."""
 _DEADLINES_S = {"container": DEADLINE_S, "qemu": 2000.0, "resume": 2000.0}
 """No command takes longer, by the kind of guests."""
 
@@ -148,7 +150,8 @@ def node_place(lab: Lab, directory: Path, body: str = "container") -> Iterator[N
     cache = ("--cache", str(lab.directory / "sandbox"))
     started = sandbox.started("--body", body, *cache, *offer["options"])
     node = {DIRECTORY_VARIABLE: str(sandbox.runtime)}
-    user = new_vm_user(directory / "home", node, offer["variables"], deadline_s=_DEADLINES_S[body])
+    variables = offer["variables"] | {"localai_first_boot_timeout_s": FIRST_BOOT_S}
+    user = new_vm_user(directory / "home", node, variables, deadline_s=_DEADLINES_S[body])
     try:
         yield NodePlace(sandbox, Path(started["data"]), int(started["pid"]), user)
     finally:

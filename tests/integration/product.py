@@ -77,12 +77,7 @@ class User:
 
     def run(self, *words: str, **environment: str) -> Ended:
         """Run ``localai-deploy WORDS`` to its end, which a hang does not reach."""
-        process = self.start(*words, **environment)
-        try:
-            stdout, stderr = process.communicate(timeout=self.deadline_s)
-        finally:
-            process.kill()
-        return Ended(process.returncode, stdout, stderr)
+        return await_end(self.start(*words, **environment), self.deadline_s)
 
     def refused(self, code: int, error_id: str, *words: str, **environment: str) -> Ended:
         """Run a command that must be refused, and look how a program and how a person is told.
@@ -105,6 +100,15 @@ class User:
             **{name: os.environ[name] for name in ("PYTHONPATH", "LOGNAME", "USER") if name in os.environ},
             **self.environment,
         }
+
+
+def await_end(process: subprocess.Popen[str], deadline_s: float = DEADLINE_S) -> Ended:
+    """How a command that was started ends; one that hangs is killed."""
+    try:
+        stdout, stderr = process.communicate(timeout=deadline_s)
+    finally:
+        process.kill()
+    return Ended(process.returncode, stdout, stderr)
 
 
 def write_inventory(directory: Path, hosts: Mapping[str, Mapping[str, Any]]) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from localai_deploy.domain.plan import StepKind
 from tests.integration.controller import wait_for
 from tests.integration.own_node import OwnNode, own_node
-from tests.integration.product import Ended
+from tests.integration.product import Ended, await_end
 from tests.integration.vm_user import VmUser, new_vm_user
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ pytestmark = pytest.mark.host
 
 NAME = "box"
 VM = r"/nodes/sandbox/qemu/\d+"
-DEADLINE_S = 600.0
 RUNS_AT_MOST = 12
 
 
@@ -55,9 +54,9 @@ def bare(node: OwnNode, users: tuple[VmUser, VmUser]) -> OwnNode:
 
 
 def ended(process: subprocess.Popen[str]) -> Ended:
-    stdout, stderr = process.communicate(timeout=DEADLINE_S)
-    assert "Traceback" not in stderr + stdout, stderr
-    return Ended(process.returncode, stdout, stderr)
+    run = await_end(process)
+    assert "Traceback" not in run.stderr + run.stdout, run
+    return run
 
 
 def names(node: OwnNode) -> list[str]:

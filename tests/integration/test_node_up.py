@@ -20,7 +20,7 @@ from localai_deploy.sandbox_record import DIRECTORY_VARIABLE
 from tests.integration.controller import end_process, wait_for
 from tests.integration.node_place import BOOT_S, NodePlace, NodeVm, node_place
 from tests.integration.node_runs import CALLS_AT_MOST, Run, calls_of_making, run, up
-from tests.integration.product import Ended
+from tests.integration.product import await_end
 from tests.integration.vm_user import CORES, VmUser, document
 
 if TYPE_CHECKING:
@@ -203,8 +203,7 @@ def test_two_at_once_one_of_them_stopped_while_the_api_is_silent_for_a_while(
     wait_for(lambda: started in place.requests()[before:], "start of b")
     with place.silent():
         time.sleep(SILENT_S)
-    stdout, stderr = process.communicate(timeout=300)
-    both = Run(Ended(process.returncode, stdout, stderr), place.requests()[before:], time.monotonic() - began)
+    both = Run(await_end(process), place.requests()[before:], time.monotonic() - began)
     assert both.ended.code == 0, both.ended
     both.tell("up of one stopped and one new VM")
     hosts = {host["host"]: host for host in document(both.ended)["hosts"]}
@@ -247,10 +246,10 @@ def test_an_api_that_is_silent_for_long(place: NodePlace) -> None:
     )
     with place.silent():
         time.sleep(LONG_SILENT_S)
-    _, stderr = process.communicate(timeout=600)
-    if process.returncode != 0:
-        assert (process.returncode, "Traceback" in stderr) == (5, False), stderr
-        print(stderr[-800:])
+    ended = await_end(process)
+    if ended.code != 0:
+        assert (ended.code, "Traceback" in ended.stderr) == (5, False), ended
+        print(ended.stderr[-800:])
         assert place.user.vm("up", "c").code == 0
     assert [vm["name"] for vm in place.sandbox.client().get("nodes/sandbox/qemu")] == ["c"]
     assert place.user.vm("down", "c").code == 0
