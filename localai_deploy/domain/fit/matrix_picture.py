@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -109,11 +110,11 @@ def _room(texts: tuple[str, ...]) -> int:
 
 
 def _wrapped(name: str) -> list[str]:
-    """A card's name without its maker's, in lines that a column takes."""
+    """A card's name without its maker's, in lines that a column takes; a size keeps its unit."""
     most = int(CELL_WIDTH / (TEXT_SIZE * LETTER_WIDTH))
+    short = name.removeprefix("NVIDIA ").removeprefix("GeForce ")
     lines: list[str] = []
-    short = name.removeprefix("NVIDIA ").removeprefix("GeForce ").replace(" GiB", "\u00a0GiB")
-    for word in short.split(" "):
+    for word in re.findall(r"[0-9.]+ GiB|[^ ]+", short):
         if lines and len(lines[-1]) + 1 + len(word) <= most:
             lines[-1] += f" {word}"
         else:
