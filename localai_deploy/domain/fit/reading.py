@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 
 from localai_deploy.domain.fit.architectures import CACHELESS, MEASURED, WITHOUT_OUTPUT
 from localai_deploy.domain.fit.metadata import Metadata
@@ -17,6 +18,7 @@ from localai_deploy.domain.gguf.header import GgufModel, Tensor
 from localai_deploy.errors import LocalaiError
 
 _MOST_BLOCKS = 4096
+_MOST_USED = 256
 _REORDERED = ("q4_0", "q4_K", "iq4_nl", "mxfp4")
 _OF_THE_FIRST_BLOCK = ("per_layer_model_proj", "per_layer_proj_norm")
 _OUTPUT_PARTS = ("output", "cls", "dense_", "altup_proj", "altup_unembd", "hc_head", "token_embd_norm_out")
@@ -40,7 +42,7 @@ class _Reader:
             head, _, rest = tensor.name.partition(".")
             number, _, name = rest.partition(".")
             if head == "blk" and number.isdecimal() and int(number) < _MOST_BLOCKS:
-                self._parts[int(number)][name] = tensor
+                self._parts[int(number)][name] = tensor if tensor.shape else replace(tensor, shape=(1,))
             elif head in _OF_THE_FIRST_BLOCK:
                 self._parts[0][tensor.name] = tensor
 
@@ -136,8 +138,8 @@ class _Reader:
         return self._whole("attention.head_count_kv") or self._whole("attention.head_count", number)
 
     def _latent(self, number: int, parts: Mapping[str, Tensor]) -> Attention | None:
-        heads, rank = self._whole("attention.head_count", number), self._whole("attention.kv_lora_rank")
-        rope = parts["attn_kv_a_mqa.weight"].shape[-1] - rank
+        heads, rank = self._whole("attention.head_count", number) or 1, self._whole("attention.kv_lora_rank")
+        rope = max(parts["attn_kv_a_mqa.weight"].shape[-1] - rank, 0)
         key, value = self._whole("attention.key_length_mla"), self._whole("attention.value_length_mla")
         if not key:
             key, value = self._whole("attention.key_length"), self._whole("attention.value_length")
@@ -166,7 +168,7 @@ class _Reader:
         down = parts.get("ffn_down_exps.weight")
         if down is None or len(down.shape) != 3:
             return None
-        used = self._whole("expert_used_count", number) or down.shape[2]
+        used = min(self._whole("expert_used_count", number) or _MOST_USED, down.shape[2], _MOST_USED)
         normed = self._metadata.value("expert_weights_norm")
         return Experts(
             down.shape[2],
