@@ -140,15 +140,17 @@ class NodeVm:
 
 
 @contextmanager
-def node_place(lab: Lab, directory: Path, body: str = "container") -> Iterator[NodePlace]:
+def node_place(lab: Lab, directory: Path, body: str = "container", hardware: str = "") -> Iterator[NodePlace]:
     """A node whose guests reach the lab's mirror, and somebody new; nothing stays.
 
     :param body: kind of the guests.
+    :param hardware: cards of the node, by the name of a preset; empty: none.
     """
     offer = make_offer(lab, bootable=body != "container")
     sandbox = new_user(directory / "owner")
     cache = ("--cache", str(lab.directory / "sandbox"))
-    started = sandbox.started("--body", body, *cache, *offer["options"])
+    equipped = ("--hardware", hardware) if hardware else ()
+    started = sandbox.started("--body", body, *cache, *equipped, *offer["options"])
     node = {DIRECTORY_VARIABLE: str(sandbox.runtime)}
     variables = offer["variables"] | {"localai_first_boot_timeout_s": FIRST_BOOT_S}
     user = new_vm_user(directory / "home", node, variables, deadline_s=_DEADLINES_S[body])
