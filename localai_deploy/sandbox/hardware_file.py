@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from localai_deploy.errors import InputError
 from localai_deploy.sandbox.hardware_spec import CardSpec, Function, Hardware, NodeSpec, VmSpec
 
@@ -38,6 +36,8 @@ def load_hardware(text: str) -> Hardware:
     """
     if not text:
         return Hardware()
+    import yaml
+
     path = _PRESETS / f"{text}.yml" if text in preset_names() else Path(text)
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
