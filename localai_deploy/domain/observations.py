@@ -114,10 +114,22 @@ def observe_models(deployment: Deployment, facts: HostFacts) -> Observation:
     evidence = "; ".join(one.evidence for one in seen)
     states = {one.state for one in seen}
     if states == {State.PRESENT}:
-        return Observation(State.PRESENT, evidence)
+        return _observe_sources(deployment, facts) or Observation(State.PRESENT, evidence)
     if states == {State.ABSENT}:
         return Observation(State.ABSENT, evidence, changes)
     return Observation(State.DIFFERENT if State.DIFFERENT in states else State.PARTIAL, evidence, changes)
+
+
+def _observe_sources(deployment: Deployment, facts: HostFacts) -> Observation | None:
+    """Models whose records name another mirror than is set now: they are recorded anew, not fetched."""
+    pairs = [(model, facts.model(model.file_name)) for model in deployment.models]
+    changes = tuple(
+        Change(f"{model.file_name} recorded from", fact.url, model.url)
+        for model, fact in pairs
+        if fact and fact.url and model.url and fact.url != model.url
+    )
+    evidence = "the files are there, their records name another source"
+    return Observation(State.PARTIAL, evidence, changes) if changes else None
 
 
 def _observe_model(model: ModelFile, facts: HostFacts) -> Observation:

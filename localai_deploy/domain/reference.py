@@ -74,6 +74,11 @@ class ModelFile:
     trust_first_download: bool = False
 
 
+def hub_url(endpoint: str, reference: ModelReference, commit: str) -> str:
+    """Where the hub at ``endpoint``, or a mirror of it, has the file of an ``hf:`` reference."""
+    return f"{endpoint}/{reference.repo}/resolve/{commit}/{reference.path}"
+
+
 def parse_model_reference(text: str) -> ModelReference:
     """Parse ``text``.
 

@@ -139,6 +139,16 @@ def host_key(name: str, value: object) -> str:
     return given
 
 
+def host_name(name: str, value: object) -> str:
+    """A host's name, or nothing."""
+    from localai_deploy.domain.connection import check_host_name
+
+    given = text(name, value)
+    if given:
+        check_host_name(given)
+    return given
+
+
 def texts(name: str, value: object) -> tuple[str, ...]:
     """A list of texts; one alone may stand without a list."""
     if isinstance(value, str):

@@ -21,6 +21,7 @@ from localai_deploy.domain.setting import (
     channel,
     choice,
     host_key,
+    host_name,
     integer,
     mirrors,
     models,
@@ -74,6 +75,13 @@ HOST_SETTINGS: tuple[Setting, ...] = (
                 field.name: {"type": "string", "pattern": "^https?://"} for field in fields(Mirrors)
             },
         },
+    ),
+    Setting(
+        "localai_model_cache",
+        "",
+        "another host of the same run that is asked first for models, for those of its own localai_models",
+        host_name,
+        TEXT_SCHEMA,
     ),
     Setting("localai_host_key", "", "SHA256 fingerprint of the host's SSH key", host_key, TEXT_SCHEMA),
     Setting(

@@ -22,6 +22,7 @@ class HostSpec:
     :param gpu_layers: layers on the card (``-ngl``); 0 without a card.
     :param context_length: tokens, shared by ``parallel`` slots.
     :param devices: vendor and device (``10de:2684``) of what was passed through to it, sorted.
+    :param model_cache: another host that is asked first for models; empty: none.
     """
 
     name: str
@@ -39,6 +40,7 @@ class HostSpec:
     mirrors: Mirrors = field(default_factory=Mirrors)
     trust_first_download: bool = False
     devices: tuple[str, ...] = ()
+    model_cache: str = ""
 
     @property
     def channel_url(self) -> str:
@@ -98,4 +100,5 @@ def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]
         conda_channel=value["localai_conda_channel"],
         mirrors=value["localai_mirrors"],
         trust_first_download=value["localai_trust_first_download"],
+        model_cache=value["localai_model_cache"],
     )

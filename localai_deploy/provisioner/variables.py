@@ -66,7 +66,9 @@ def _runtime(deployment: Deployment) -> dict[str, Any]:
 
 
 def _model_store(deployment: Deployment) -> dict[str, Any]:
-    return {"model_store_models": [_model(model) for model in deployment.models]}
+    cache = deployment.spec.model_cache
+    wanted = {"model_store_models": [_model(model) for model in deployment.models]}
+    return wanted | ({"model_store_cache": cache} if cache else {})
 
 
 def _model(model: ModelFile) -> dict[str, Any]:

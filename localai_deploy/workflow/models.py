@@ -85,9 +85,10 @@ def refuse_removal_in_use(planned: PlannedHost, name: str) -> None:
 def resolve_for(planned: PlannedHost, reference: str, *, trust_first_download: bool) -> ModelFile:
     """The exact file of ``reference``: as the host recorded it, else by the host's own mirrors."""
     parsed = parse_model_reference(reference)
-    return recorded_model(parsed, planned.facts) or resolve_model(
+    mirrors = planned.host.settings["localai_mirrors"].value
+    return recorded_model(parsed, planned.facts, mirrors) or resolve_model(
         parsed,
-        mirrors=planned.host.settings["localai_mirrors"].value,
+        mirrors=mirrors,
         token=planned.host.secrets.hub_token or None,
         trust_first_download=trust_first_download,
     )

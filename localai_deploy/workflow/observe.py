@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from localai_deploy.domain.deployment import Deployment
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
 from localai_deploy.domain.lock import EnvironmentLock
+from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.observations import Observation, observe_step
 from localai_deploy.domain.plan import VM_STEPS, Finding, HostPlan, StepKind
 from localai_deploy.domain.planning import make_plan
 from localai_deploy.domain.preflight import PLATFORMS
 from localai_deploy.domain.pve.facts import VmFacts
 from localai_deploy.domain.pve.planning import VmPlan, nominal_facts
-from localai_deploy.domain.reference import ModelFile, ModelReference, parse_model_reference
+from localai_deploy.domain.reference import ModelFile, ModelReference, hub_url, parse_model_reference
 from localai_deploy.domain.spec import Choices, HostSpec
 from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import InventoryHost
@@ -178,7 +179,7 @@ def _resolver(
 ) -> Callable[[], ModelFile]:
     def resolve() -> ModelFile:
         reference = parse_model_reference(text)
-        recorded = recorded_model(reference, facts)
+        recorded = recorded_model(reference, facts, spec.mirrors)
         if recorded and not choices.update:
             return recorded
         from localai_deploy.hub.resolve import resolve_model
@@ -194,15 +195,18 @@ def _resolver(
     return resolve
 
 
-def recorded_model(reference: ModelReference, facts: HostFacts) -> ModelFile | None:
+def recorded_model(reference: ModelReference, facts: HostFacts, mirrors: Mirrors) -> ModelFile | None:
     """What the host already holds for this very reference: a re-run needs no network."""
     fact = facts.model(reference.file_name)
     if reference.scheme == "file" or fact is None or fact.reference != reference.text or not fact.sha256:
         return None
+    if reference.sha256 not in ("", fact.sha256):
+        return None
+    by_hub = reference.scheme == "hf" and fact.revision
     return ModelFile(
         reference=reference.text,
         file_name=reference.file_name,
-        url=fact.url,
+        url=hub_url(mirrors.huggingface, reference, fact.revision) if by_hub else fact.url,
         sha256=fact.sha256,
         size_bytes=fact.size_bytes,
         revision=fact.revision,

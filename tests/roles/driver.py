@@ -80,7 +80,21 @@ class Driver:
     ) -> Run:
         """Run the roles' main tasks."""
         play = {"roles": [{"role": role} for role in roles]}
-        return self._run(play, variables, ("--check", "--diff") if check else (), good=good)
+        return self._run(play, {self.host: variables}, ("--check", "--diff") if check else (), good=good)
+
+    def converge_all(
+        self,
+        hosts: Sequence[LabHost],
+        roles: Sequence[str],
+        variables: Mapping[str, Mapping[str, Any]],
+        *,
+        check: bool = False,
+        good: bool = True,
+    ) -> Run:
+        """The same for several hosts at once; ``variables`` are by the host's name."""
+        play = {"roles": [{"role": role} for role in roles]}
+        wanted = {host: variables[host.name] for host in hosts}
+        return self._run(play, wanted, ("--check", "--diff") if check else (), good=good)
 
     def uninstall(self, roles: Sequence[str], variables: Mapping[str, Any], *, check: bool = False) -> Run:
         """Run the roles' uninstall tasks, last role first."""
@@ -88,16 +102,21 @@ class Driver:
             {"name": f"Undo {r}", "ansible.builtin.import_role": {"name": r, "tasks_from": "uninstall"}}
             for r in reversed(roles)
         ]
-        return self._run({"tasks": tasks}, variables, ("--check", "--diff") if check else (), good=True)
+        wanted = {self.host: variables}
+        return self._run({"tasks": tasks}, wanted, ("--check", "--diff") if check else (), good=True)
 
     def _run(
-        self, play: Mapping[str, Any], variables: Mapping[str, Any], options: Sequence[str], *, good: bool
+        self,
+        play: Mapping[str, Any],
+        variables: Mapping[LabHost, Mapping[str, Any]],
+        options: Sequence[str],
+        *,
+        good: bool,
     ) -> Run:
         head = {"name": "Roles", "hosts": "all", "become": True, "gather_facts": False}
         self._write("play.yml", [head | play])
-        self._write(
-            "inventory.yml", {"all": {"hosts": {self.host.name: self._connection() | dict(variables)}}}
-        )
+        hosts = {host.name: _connection(host) | dict(wanted) for host, wanted in variables.items()}
+        self._write("inventory.yml", {"all": {"hosts": hosts}})
         record = self.directory / "record.jsonl"
         record.write_text("")
         command = [
@@ -121,16 +140,6 @@ class Driver:
     def _write(self, name: str, data: object) -> None:
         (self.directory / name).write_text(yaml.safe_dump(data, sort_keys=False))
 
-    def _connection(self) -> dict[str, Any]:
-        return {
-            "ansible_host": self.host.address,
-            "ansible_port": self.host.port,
-            "ansible_user": self.host.user,
-            "ansible_ssh_private_key_file": str(self.host.private_key),
-            "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={self.host.known_hosts}",
-            "ansible_python_interpreter": "/usr/bin/python3",
-        }
-
     def _environment(self, record: Path) -> dict[str, str]:
         return {
             "PATH": os.environ["PATH"],
@@ -144,3 +153,14 @@ class Driver:
             "ANSIBLE_SSH_CONTROL_PATH_DIR": "/tmp/localai-roles-cp",
             "ANSIBLE_NOCOLOR": "1",
         }
+
+
+def _connection(host: LabHost) -> dict[str, Any]:
+    return {
+        "ansible_host": host.address,
+        "ansible_port": host.port,
+        "ansible_user": host.user,
+        "ansible_ssh_private_key_file": str(host.private_key),
+        "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={host.known_hosts}",
+        "ansible_python_interpreter": "/usr/bin/python3",
+    }

@@ -36,6 +36,12 @@ recorded when it was installed, and answer `--version` as an unprivileged user.
 the final name appears, keeps free space, and holds a lock. The pull runs detached from the connection; the
 task *Follow the pull* shows its progress, and a pull that a cut-off run left behind is waited for. The token
 reaches the host in one file in memory that is gone before the pull begins.
+
+With `model_store_cache: NAS` a host asks NAS first, a host of the same play that pulls before it: for as
+long as the role runs, NAS gives the models of its store (`files/model_cache.py`, a transient unit) over TLS
+to who bears the run's key; gated models only to hosts with the token that NAS has, or if their origin is open
+by now. Set it in the inventory, where hosts see each other's variables. What NAS does not have or give comes
+from the origin.
 """,
     "service": """
 The key reaches the server by `LoadCredential=`; the unit refuses to start with an empty key file. Without

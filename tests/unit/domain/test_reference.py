@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from localai_deploy.domain.reference import ModelReference, parse_model_reference
+from localai_deploy.domain.reference import ModelReference, hub_url, parse_model_reference
 from localai_deploy.errors import ExitCode, InputError
 
 HASH = "0123456789abcdef" * 4
@@ -119,3 +119,13 @@ def test_formats_that_can_run_code(text):
 def test_secret_in_a_url_is_called_out():
     with pytest.raises(InputError, match="credentials do not belong in a URL"):
         parse_model_reference("https://user:secret@host/file.gguf")
+
+
+def test_the_hubs_address_of_a_file_is_the_clients():
+    from huggingface_hub import hf_hub_url
+
+    reference = parse_model_reference("hf:org/repo/deep/er/file-1.2_x.gguf")
+    theirs = hf_hub_url(
+        reference.repo, reference.path, revision=COMMIT, endpoint="https://hub.example.org/hf"
+    )
+    assert hub_url("https://hub.example.org/hf", reference, COMMIT) == theirs

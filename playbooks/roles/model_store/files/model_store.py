@@ -31,7 +31,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -49,6 +49,8 @@ GRACE_S = 1.0
 STOP_TIMEOUT_S = 10.0
 HEAD_BYTES = 16
 SAFETENSORS_HEADER_LIMIT = 100_000_000
+CACHE_TIMEOUT_S = 15.0
+CACHE_ATTEMPTS = 2
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,200}\.(gguf|safetensors)", re.IGNORECASE)
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -77,6 +79,8 @@ class Job:
     """One file to have in the store, from ``url`` or ``upload_path`` (on this host); 0 and "": not known.
 
     ``token`` is the hub's: only the url of an ``hf:`` reference gets it, and not over plain http.
+    ``cache_url`` is another host of the site that may have the file (see model_cache.py): it is asked first,
+    with ``cache_key`` and by nobody but who shows ``cache_certificate`` (PEM).
     """
 
     file_name: str
@@ -88,6 +92,9 @@ class Job:
     revision: str = ""
     trust_first_download: bool = False
     token: str = field(default="", repr=False)
+    cache_url: str = ""
+    cache_certificate: str = ""
+    cache_key: str = field(default="", repr=False)
     free_space_reserve_percent: float = 10
     stall_timeout_s: float = 60
     attempts: int = 8
@@ -322,13 +329,36 @@ def ask(job: Job, part: Part) -> http.client.HTTPResponse:
     request = Request(job.url, headers=headers)  # noqa: S310
     if job.token and may_carry_token(job):
         request.add_unredirected_header("Authorization", f"Bearer {job.token}")
-    opener = urllib.request.OpenerDirector()
-    https = urllib.request.HTTPSHandler(context=ssl.create_default_context())
-    errors = urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor()
-    for handler in (urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), https, Redirects(), *errors):
-        opener.add_handler(handler)
-    answer: http.client.HTTPResponse = opener.open(request, timeout=job.stall_timeout_s)
+    answer: http.client.HTTPResponse = opener_for(job).open(request, timeout=job.stall_timeout_s)
     return answer
+
+
+def opener_for(job: Job) -> urllib.request.OpenerDirector:
+    """Make what opens the job's url: a cache is reached without a proxy, and by its own certificate only."""
+    opener = urllib.request.OpenerDirector()
+    context, proxies = ssl.create_default_context(), None
+    if is_cache(job):
+        context, proxies = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), {}
+        context.check_hostname = False
+        context.load_verify_locations(cadata=job.cache_certificate)
+    https, proxy = urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler(proxies)
+    errors = urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor()
+    for handler in (proxy, urllib.request.HTTPHandler(), https, Redirects(), *errors):
+        opener.add_handler(handler)
+    return opener
+
+
+def is_cache(job: Job) -> bool:
+    """Whether the job's url is that of the site's cache; see :func:`cache_job`."""
+    return job.cache_url != "" and job.url.startswith(f"{job.cache_url}/")
+
+
+def cache_job(job: Job, sha256: str) -> Job:
+    """Make the job of having the same file from the site's cache, which is given up soon."""
+    url, stall_timeout_s = f"{job.cache_url}/{sha256}", min(CACHE_TIMEOUT_S, job.stall_timeout_s)
+    return replace(
+        job, url=url, token=job.cache_key, stall_timeout_s=stall_timeout_s, attempts=CACHE_ATTEMPTS
+    )
 
 
 def download(job: Job, part: Part) -> None:
@@ -439,11 +469,20 @@ def fetch(job: Job, part: Part) -> None:
     return None
 
 
+def fetch_from_cache(job: Job, part: Part) -> None:
+    """Fetch what the site's cache gives; whatever goes wrong there, the origin is asked for the rest."""
+    part.etag = ""
+    with contextlib.suppress(Refusal):
+        fetch(job, part)
+
+
 def pull_url(job: Job, place: Place, expected: str) -> str:
     """Fetch, check, publish; returns the SHA-256. A wrong one is fetched once more from byte 0."""
     part = Part(place, job, expected)
     with part.file:
         require_space(part)
+        if job.cache_url and job.cache_certificate and expected:
+            fetch_from_cache(cache_job(job, expected), part)
         for _ in range(2):
             fetch(job, part)
             actual = part.sha256()
@@ -651,6 +690,8 @@ def disk_errors(directory: Path) -> Iterator[None]:
 def may_carry_token(job: Job) -> bool:
     """Whether the token is meant for the url (a hub's) and nobody on the way can read it."""
     parts = urlsplit(job.url)
+    if is_cache(job):
+        return parts.scheme == "https"
     private = parts.scheme == "https" or parts.hostname == "localhost"
     with contextlib.suppress(ValueError):
         private = private or ipaddress.ip_address(parts.hostname or "").is_loopback
