@@ -173,7 +173,7 @@ class _Graph:
 
     def _block(self, block: Block, flow: Node, *, last: bool, aside: bool) -> Node:
         tape, embedding = self._tape, self._embedding
-        read = tape.norm(flow, embedding)
+        read = tape.norm(flow, embedding) if block.normed_first else flow
         mixed = self._mixing(block, read)
         if last:
             tape.tokens = tape.terms.outputs
@@ -185,6 +185,10 @@ class _Graph:
             fed = feed_forward_graph(tape, block, read, embedding, aside=aside)
             return tape.add(embedding, tape.add(embedding, fed, mixed, in_place=True), flow, in_place=True)
         kept = tape.add(embedding, mixed, flow, in_place=True)
+        if not block.normed_first:
+            kept = tape.norm(kept, embedding)
+            fed = feed_forward_graph(tape, block, kept, embedding, aside=aside)
+            return tape.norm(tape.add(embedding, fed, kept, in_place=True), embedding)
         fed = feed_forward_graph(tape, block, tape.norm(kept, embedding), embedding, aside=aside)
         if block.feed_forward_post_norm:
             fed = tape.norm(fed, embedding)

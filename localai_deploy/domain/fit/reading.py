@@ -19,6 +19,7 @@ from localai_deploy.errors import LocalaiError
 
 _MOST_BLOCKS = 4096
 _MOST_USED = 256
+_NORMS_BETWEEN = ("ffn_norm", "post_attention_norm", "attn_output_norm")
 _REORDERED = ("q4_0", "q4_K", "iq4_nl", "mxfp4")
 _OF_THE_FIRST_BLOCK = ("per_layer_model_proj", "per_layer_proj_norm")
 _OUTPUT_PARTS = ("output", "cls", "dense_", "altup_proj", "altup_unembd", "hc_head", "token_embd_norm_out")
@@ -94,7 +95,8 @@ class _Reader:
             fused_gate=fused,
             attention_post_norm="post_attention_norm.weight" in parts and "ffn_norm.weight" in parts,
             feed_forward_post_norm="post_ffw_norm.weight" in parts,
-            beside=not any("ffn_norm" in name or "post_attention_norm" in name for name in parts),
+            normed_first="attn_norm.weight" in parts or "post_attention_norm.weight" in parts,
+            beside=not any(norm in name for name in parts for norm in _NORMS_BETWEEN),
         )
 
     def _attention(self, number: int, parts: Mapping[str, Tensor]) -> Attention | None:

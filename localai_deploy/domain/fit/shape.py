@@ -75,6 +75,7 @@ class Block:
     :param feed_forward: width of the dense net, or of the shared experts beside ``experts``.
     :param fused_gate: gate and up come out of one product.
     :param beside: the feed-forward net reads what attention reads.
+    :param normed_first: what attention reads is normalised for it; else results are, after they are added up.
     """
 
     weights_bytes: int
@@ -88,6 +89,7 @@ class Block:
     attention_post_norm: bool
     feed_forward_post_norm: bool
     beside: bool
+    normed_first: bool = True
 
     @property
     def idle(self) -> bool:
