@@ -41,13 +41,18 @@ def test_a_model_is_fetched_once(site: Site, content: Content, mirror: MirrorCli
     def up() -> Ended:
         return user.run("up", "--inventory", str(inventory), "--yes", "-o", "json")
 
+    def sent() -> list[int]:
+        """Bytes of the model that the mirror ever sent to each address."""
+        requests = [one for one in mirror.requests(MODEL) if one["method"] == "GET"]
+        return [
+            sum(one["sent_bytes"] for one in requests if one["client"] == host.address) for host in site.hosts
+        ]
+
+    before = sent()
     first = up()
     assert first.code == 0, first.stderr
-    requests = [one for one in mirror.requests(MODEL) if one["method"] == "GET"]
-    sent = [
-        sum(one["sent_bytes"] for one in requests if one["client"] == host.address) for host in site.hosts
-    ]
-    assert sent == [content.model_size_bytes, 0]
+    fetched = [now - then for now, then in zip(sent(), before, strict=True)]
+    assert fetched == [content.model_size_bytes, 0]
     assert all((host.rootfs / MODEL_PATH).stat().st_size == content.model_size_bytes for host in site.hosts)
     second = up()
     assert second.code == 0, second.stderr

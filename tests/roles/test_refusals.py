@@ -114,7 +114,7 @@ def begin_slow_pull(chain: Chain) -> None:
 
 
 def test_a_pull_of_a_run_that_was_cut_off_is_waited_for(scratch: Chain, mirror: MirrorClient) -> None:
-    with mirror.fault(Fault("slow-drip", path="/hf/*", value=6_000_000, client=scratch.host.address)):
+    with mirror.fault(Fault("slow-drip", path="/hf/*", value=2_500_000, client=scratch.host.address)):
         begin_slow_pull(scratch)
         run = scratch.driver.converge(["model_store"], scratch.variables)
     assert run.retries("Wait for a pull that an earlier run began")
