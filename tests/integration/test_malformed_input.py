@@ -53,7 +53,7 @@ def test_a_model_reference_for_a_shell(user: User, tmp_path: Path, reference: st
         (("up", "box", "--model", MODEL, "--port", "0"), "setting-invalid"),
         (("up", "box", "--model", MODEL, "--port", "http"), "usage"),
         (("up", "box", "--model", MODEL, "--bind", "example.org"), "setting-invalid"),
-        (("up", "box", "--model", MODEL, "--gpu", "0000:01:00.0"), "setting-invalid"),
+        (("up", "box", "--model", MODEL, "--gpu", "0000:01:00.0"), "gpu-needs-node"),
         (("up", "box", "--model", MODEL, "--accept-host-key", "yes"), "setting-invalid"),
         (("up", "box", "--model", MODEL, "--ask-become-pass"), "not-a-terminal"),
         (("up", "box", "--model", MODEL, "--no-such-option"), "usage"),

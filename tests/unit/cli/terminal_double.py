@@ -24,6 +24,10 @@ class Terminal:
         self.pid, self._master = pty.fork()
         if self.pid == 0:
             try:
+                for number in (signal.SIGINT, signal.SIGHUP):
+                    signal.signal(
+                        number, signal.SIG_DFL
+                    )  # a test run in the background passes these on ignored
                 os.execvpe(argv[0], list(argv), dict(environment))
             finally:
                 os._exit(127)
