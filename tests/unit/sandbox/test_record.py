@@ -85,10 +85,10 @@ def test_other_data_is_refused(change: dict[str, object]) -> None:
 
 
 def test_the_file(directory: Path) -> None:
-    record = SandboxRecord(CONNECTION, "container", 4711)
+    record = SandboxRecord(CONNECTION, "container", 4711, ("sandbox2",))
     write_record(directory, record)
     path = directory / "connection.json"
-    assert json.loads(path.read_text()) == {**DATA, "body": "container", "pid": 4711}
+    assert json.loads(path.read_text()) == {**DATA, "body": "container", "pid": 4711, "further": ["sandbox2"]}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert [one.name for one in directory.iterdir()] == ["connection.json"]
