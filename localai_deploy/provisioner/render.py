@@ -54,7 +54,9 @@ def render_project(directory: Path, hosts: Sequence[ProjectHost]) -> Project:
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    shutil.copytree(resource_dir("playbooks") / "roles", directory / "roles", dirs_exist_ok=True)
+    roles = resource_dir("playbooks") / "roles"
+    for role in ROLE_OF.values():
+        shutil.copytree(roles / role, directory / "roles" / role)
     return project
 
 
