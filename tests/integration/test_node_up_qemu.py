@@ -1,6 +1,6 @@
 """One virtual machine on the embedded node: firmware, a kernel of its own, an image without the guest agent.
 
-Cold in every CI run; with a saved guest in the long one. All in it is emulated where KVM does not work.
+Cold, and with a saved guest. All in it is emulated where KVM does not work.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from tests.lab.layout import Lab
 
-pytestmark = [pytest.mark.host, pytest.mark.timeout(2400)]
-BODIES = ["qemu", pytest.param("resume", marks=pytest.mark.slow)]
+pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(2400)]
+BODIES = ["qemu", "resume"]
 
 
 @pytest.fixture(params=BODIES)
