@@ -7,6 +7,8 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,8 +67,15 @@ def ping(files: InventoryFiles, home: Path, **environment: str) -> subprocess.Co
     )
 
 
-def test_it_reaches_the_guest(inventory: InventoryFiles, tmp_path: Path) -> None:
-    done = ping(inventory, tmp_path)
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """With a short name: Ansible's sockets lie below it."""
+    with tempfile.TemporaryDirectory(prefix="home-") as directory:
+        yield Path(directory)
+
+
+def test_it_reaches_the_guest(inventory: InventoryFiles, home: Path) -> None:
+    done = ping(inventory, home)
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"ping": "pong"' in done.stdout
 
