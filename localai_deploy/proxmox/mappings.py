@@ -60,22 +60,6 @@ class Mappings:
             if error.error_id not in TRANSIENT or self.named(mapping.name).description != description:
                 raise
 
-    def remap(self, mapping: ResourceMapping, entries: Iterable[MappingEntry]) -> None:
-        """Let a mapping stand for other devices, unless any mapping changed since ``mapping.digest``.
-
-        :raises LocalaiError: ``pve-config-changed``, ``pve-forbidden``, ``pve-mapping-missing``.
-        """
-        wanted = [str(entry) for entry in entries]
-        try:
-            self._client.put(f"{_PATH}/{mapping.name}", map=wanted, digest=mapping.digest)
-        except LocalaiError as error:
-            if error.error_id not in TRANSIENT or not self._is(mapping.name, wanted):
-                raise
-
-    def delete(self, name: str) -> None:
-        """Delete one; fine when it is not there."""
-        self._client.delete(f"{_PATH}/{name}")
-
     def _is(self, name: str, entries: list[str]) -> bool:
         try:
             found = self.named(name)

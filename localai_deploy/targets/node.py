@@ -7,6 +7,7 @@ from pathlib import Path
 from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.node.hardware import NodeHardware
 from localai_deploy.domain.node.hardware_parser import parse_hardware
+from localai_deploy.domain.plan import Finding, Severity
 from localai_deploy.errors import LocalaiError
 from localai_deploy.targets.executor import Executor
 from localai_deploy.targets.ssh_host import SshHost
@@ -40,3 +41,16 @@ def look_over_ssh(connection: Connection) -> NodeHardware:
         return look_at_node(target.connect())
     finally:
         target.close()
+
+
+def seen_over_ssh(connection: Connection | None) -> tuple[NodeHardware | None, tuple[Finding, ...]]:
+    """What a node tells over SSH; one that lets nobody in is a warning, as its API tells the rest.
+
+    :param connection: ``None``: nobody is to look.
+    """
+    if connection is None:
+        return None, ()
+    try:
+        return look_over_ssh(connection), ()
+    except LocalaiError as error:
+        return None, (Finding(error.error_id, Severity.WARNING, error.what, error.why, error.hint),)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from localai_deploy.domain.node.hardware import NodeHardware
-from localai_deploy.domain.plan import Finding, Severity
+from localai_deploy.domain.plan import Finding
 from localai_deploy.domain.pve.facts import BegunVm, NodeFacts, VmFacts
 from localai_deploy.domain.pve.planning import VmPlan, plan_vm
 from localai_deploy.domain.pve.vm import candidate_ids
 from localai_deploy.domain.pve.wish import VmWish
 from localai_deploy.errors import LocalaiError
 from localai_deploy.proxmox.node import PveNode
-from localai_deploy.targets.node import look_over_ssh
+from localai_deploy.targets.node import seen_over_ssh
 
 
 def survey_vm(node: PveNode, wish: VmWish, now: float) -> tuple[VmWish, VmPlan]:
@@ -30,7 +29,7 @@ def survey_vm(node: PveNode, wish: VmWish, now: float) -> tuple[VmWish, VmPlan]:
         wish = wish.for_vm(vm.block)
     if wish.spec.gpus or (vm is not None and vm.block.mappings):
         facts = node.with_cards(facts)
-    hardware, unseen = _look(wish) if wish.spec.gpus else (None, ())
+    hardware, unseen = seen_over_ssh(wish.node_login) if wish.spec.gpus else (None, ())
     plan = plan_vm(
         wish.spec,
         wish.image,
@@ -43,16 +42,6 @@ def survey_vm(node: PveNode, wish: VmWish, now: float) -> tuple[VmWish, VmPlan]:
         hardware=hardware,
     )
     return wish, plan
-
-
-def _look(wish: VmWish) -> tuple[NodeHardware | None, tuple[Finding, ...]]:
-    """What only the node's own kernel tells; a node that lets nobody in is planned on without it."""
-    if wish.node_login is None:
-        return None, ()
-    try:
-        return look_over_ssh(wish.node_login), ()
-    except LocalaiError as error:
-        return None, (Finding(error.error_id, Severity.WARNING, error.what, error.why, error.hint),)
 
 
 def _find(node: PveNode, wish: VmWish, facts: NodeFacts) -> tuple[VmFacts | None, BegunVm | None]:

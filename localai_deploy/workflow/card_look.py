@@ -13,7 +13,7 @@ from localai_deploy.domain.pve.card_move import CardMove, plan_move
 from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.domain.pve.gpu_selection import CardChoice, NodeCards, parse_selection, select_cards
 from localai_deploy.domain.pve.hardware import CardOnNode, cards_of, parse_devices
-from localai_deploy.domain.pve.mapping import ResourceMapping, entry_for
+from localai_deploy.domain.pve.mapping import ResourceMapping, create_command, entry_for
 from localai_deploy.domain.pve.permissions import missing_needs
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.workflow.telling import Say
@@ -99,8 +99,7 @@ def make_mapping(look: NodeLook, choice: CardChoice) -> None:
             Mappings(look.client).create(choice.name, [entry_for(choice.card)])
         except LocalaiError as error:
             if error.error_id == "pve-forbidden":
-                entry = entry_for(choice.card)
-                command = f"pvesh create /cluster/mapping/pci --id {choice.name} --map {entry}"
+                command = create_command(choice.name, choice.card)
                 error.hint = f"an administrator makes it on the node: {command}"
             raise
 

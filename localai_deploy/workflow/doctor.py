@@ -19,7 +19,7 @@ from localai_deploy.domain.spec import HostSpec, host_spec
 from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.inventory_node_ssh import NodeSsh
-from localai_deploy.targets.node import look_over_ssh
+from localai_deploy.targets.node import seen_over_ssh
 from localai_deploy.workflow.deploy import open_targets
 from localai_deploy.workflow.telling import Say
 from localai_deploy.workflow.together import ask_all
@@ -78,21 +78,10 @@ def examine_node(connection: NodeConnection, ssh: NodeSsh | None, say: Say) -> N
 
     client = PveClient(connection, on_retry=say)
     facts = survey_cards(client, survey_node(client))
-    hardware, trouble = _look(ssh)
+    hardware, trouble = seen_over_ssh(ssh.connection if ssh else None)
     cards = tuple(_card_report(card, facts, hardware) for card in facts.cards)
     findings = (*trouble, *_unlisted(facts), *node_findings(hardware))
     return NodeReport(client.node, str(facts.version), hardware, cards, findings)
-
-
-def _look(ssh: NodeSsh | None) -> tuple[NodeHardware | None, tuple[Finding, ...]]:
-    """What could not be seen is told, and does not hide what the API tells."""
-    if ssh is None:
-        return None, ()
-    try:
-        return look_over_ssh(ssh.connection), ()
-    except LocalaiError as error:
-        found = Finding(error.error_id, Severity.WARNING, error.what, error.why, error.hint)
-        return None, (found,)
 
 
 def _unlisted(facts: NodeFacts) -> tuple[Finding, ...]:

@@ -31,11 +31,6 @@ class Offered:
     reference: ModelReference
     candidates: tuple[Candidate, ...]
 
-    @property
-    def is_repository(self) -> bool:
-        """Whether the quantisation is to be chosen."""
-        return self.reference.scheme == "hf" and not self.reference.path
-
 
 def look_at(text: str, room_bytes: int, hub: Hub) -> Offered:
     """Read one header of what ``text`` stands for.

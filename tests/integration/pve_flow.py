@@ -61,6 +61,18 @@ def connection(sandbox: Sandbox, user: str = "root@pam", name: str = "sandbox") 
     )
 
 
+def node_environment(sandbox: Sandbox) -> dict[str, str]:
+    """Variables by which the command finds a sandbox that runs in this process."""
+    made = connection(sandbox)
+    return {
+        "PROXMOX_HOST": made.host,
+        "PROXMOX_USER": made.token.user,
+        "PROXMOX_TOKEN_ID": made.token.name,
+        "PROXMOX_TOKEN_SECRET": made.token.secret,
+        "PROXMOX_FINGERPRINT": made.fingerprint,
+    }
+
+
 def grant(sandbox: Sandbox, access: Access) -> PveClient:
     """Apply rights as an administrator; a client with the token that was made."""
     administrator = PveClient(connection(sandbox))

@@ -17,7 +17,7 @@ from localai_deploy.domain.pve.gpu_selection import CardChoice, NodeCards, selec
 from localai_deploy.domain.pve.hardware import CardOnNode
 from localai_deploy.domain.pve.hostpci import cards_in
 from localai_deploy.domain.pve.lease import Holder, read_leases
-from localai_deploy.domain.pve.mapping import ResourceMapping, entry_for
+from localai_deploy.domain.pve.mapping import ResourceMapping, create_command, entry_for
 from localai_deploy.domain.pve.permissions import MAPPINGS_PATH, Need, card_needs, missing_needs
 from localai_deploy.domain.pve.vm import EFI_OPTIONS, Acceleration, VmSpec
 
@@ -190,7 +190,7 @@ def _cannot_map(choice: CardChoice, node: NodeFacts) -> Finding:
         f"no resource mapping that this token may see stands for {choice.card}, and it may not make one",
         "a VM gets a card by a mapping; to make one takes Mapping.Modify on /mapping/pci",
         f"as root on the node, or grant {user} Mapping.Use on the mapping that is there:\n"
-        f"pvesh create /cluster/mapping/pci --id {choice.name} --map {entry_for(choice.card)}\n"
+        f"{create_command(choice.name, choice.card)}\n"
         f"pveum acl modify /mapping/pci/{choice.name} --users {user} --tokens '{node.token}' "
         "--roles PVEMappingUser",
     )

@@ -66,11 +66,6 @@ class CardChoice:
     name: str
 
     @property
-    def is_mapped(self) -> bool:
-        """Whether a VM could be started with the mapping."""
-        return self.mapping is not None and not _problems(self.mapping, self.card)
-
-    @property
     def guest_ids(self) -> tuple[str, ...]:
         """Vendor and device of each function that the guest will see."""
         entries = self.mapping.entries_on(self.card.node) if self.mapping else ()

@@ -154,6 +154,11 @@ def parse_mapping(answer: Mapping[str, Any], name: str = "") -> ResourceMapping:
     )
 
 
+def create_command(name: str, card: CardOnNode) -> str:
+    """What an administrator types on a node to make the mapping of a card."""
+    return f"pvesh create /cluster/mapping/pci --id {name} --map {entry_for(card)}"
+
+
 def new_mapping_name(card: CardOnNode, taken: Iterable[str]) -> str:
     """A name for a mapping of this card: ``localai-pve1-0000-01-00``, with a number behind it when taken."""
     plain = "-".join(("localai", *(_NOT_IN_A_NAME.sub("-", part.lower()) for part in (card.node, card.slot))))

@@ -14,7 +14,6 @@ from localai_deploy.cli.output import load_schema
 from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.node.hardware import NodeHardware
 from localai_deploy.errors import LocalaiError
-from localai_deploy.workflow import doctor
 from tests.unit.cli.conftest import Ended
 from tests.unit.cli.node_double import Node, serving
 from tests.unit.domain.node.node_samples import BOOT_GPU, INTEL_NVIDIA, IOMMU_OFF, SHARED, Sample
@@ -77,7 +76,7 @@ def test_over_ssh_nothing_is_unknown(
     node: Node, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_in(node, INTEL_NVIDIA)
-    monkeypatch.setattr(doctor, "look_over_ssh", lambda _: INTEL_NVIDIA.hardware)
+    monkeypatch.setattr("localai_deploy.targets.node.look_over_ssh", lambda _: INTEL_NVIDIA.hardware)
     told = run("doctor", "--node", "pve1", "--ssh", "-o", "json")
     assert problems(told.data) == []
     (seen,) = told.data["nodes"]
@@ -92,7 +91,7 @@ def test_a_card_that_shows_the_console_blocks_only_where_it_is_the_only_one(
     node: Node, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_in(node, BOOT_GPU)
-    monkeypatch.setattr(doctor, "look_over_ssh", lambda _: BOOT_GPU.hardware)
+    monkeypatch.setattr("localai_deploy.targets.node.look_over_ssh", lambda _: BOOT_GPU.hardware)
     told = run("node", "check", "pve1", "--ssh", "-o", "json")
     assert ids(told.data["cards"][0]["findings"], "blocker") == ["boot-framebuffer", "only-display"]
     assert told.code == 3
@@ -105,7 +104,7 @@ def test_a_node_that_lets_nobody_in_is_still_examined_through_its_api(
         raise LocalaiError("host-key-unknown", "not known")
 
     put_in(node, SHARED)
-    monkeypatch.setattr(doctor, "look_over_ssh", refuse)
+    monkeypatch.setattr("localai_deploy.targets.node.look_over_ssh", refuse)
     told = run("node", "check", "pve1", "--ssh", "-o", "json")
     assert told.code == 3
     assert ids(told.data["findings"]) == ["host-key-unknown", "node-not-rebooted"]
@@ -122,7 +121,7 @@ def test_the_inventory_allows_the_look(
         asked.append(connection)
         return INTEL_NVIDIA.hardware
 
-    monkeypatch.setattr(doctor, "look_over_ssh", look)
+    monkeypatch.setattr("localai_deploy.targets.node.look_over_ssh", look)
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(
         "proxmox_nodes:\n  hosts:\n    pve1:\n"

@@ -15,7 +15,7 @@ from localai_deploy.cli.output import load_schema
 from localai_deploy.domain.models.catalogue import ON_CPU
 from localai_deploy.domain.models.chat import CHAT_7B
 from tests.integration.card_place import card_place
-from tests.integration.pve_flow import connection
+from tests.integration.pve_flow import node_environment
 from tests.unit.cli.conftest import Ended
 from tests.unit.cli.fit_models import dense, mixture
 from tests.unit.cli.test_help import parse
@@ -262,15 +262,8 @@ def test_without_a_model_the_catalogue_has_one(environment: dict[str, str], run:
 
 def test_a_nodes_cards(environment: dict[str, str], model: str, run: Run) -> None:
     with card_place() as there:
-        made = connection(there.sandbox)
-        environment |= {
-            "PROXMOX_HOST": made.host,
-            "PROXMOX_USER": made.token.user,
-            "PROXMOX_TOKEN_ID": made.token.name,
-            "PROXMOX_TOKEN_SECRET": made.token.secret,
-            "PROXMOX_FINGERPRINT": made.fingerprint,
-            "LOCALAI_DEPLOY_SANDBOX_DIR": f"{environment['HOME']}/none",
-        }
+        environment |= node_environment(there.sandbox)
+        environment["LOCALAI_DEPLOY_SANDBOX_DIR"] = f"{environment['HOME']}/none"
         found = document(run("fit", "--model", model, "--node", "pve1", "-o", "json"))
     assert "NVIDIA GeForce RTX 4090" in [one["name"] for one in found["devices"]]
     assert found["devices"][-1]["memory_bytes"] > 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.integration.card_place import CardPlace, card_place
-from tests.integration.pve_flow import connection
+from tests.integration.pve_flow import node_environment
 from tests.unit.cli.conftest import Ended
 from tests.unit.cli.test_schemas import problems
 
@@ -17,15 +17,8 @@ Run = Callable[..., Ended]
 @pytest.fixture
 def place(environment: dict[str, str]) -> Iterator[CardPlace]:
     with card_place() as there:
-        made = connection(there.sandbox)
-        environment |= {
-            "PROXMOX_HOST": made.host,
-            "PROXMOX_USER": made.token.user,
-            "PROXMOX_TOKEN_ID": made.token.name,
-            "PROXMOX_TOKEN_SECRET": made.token.secret,
-            "PROXMOX_FINGERPRINT": made.fingerprint,
-            "LOCALAI_DEPLOY_SANDBOX_DIR": f"{environment['HOME']}/none",
-        }
+        environment |= node_environment(there.sandbox)
+        environment["LOCALAI_DEPLOY_SANDBOX_DIR"] = f"{environment['HOME']}/none"
         yield there
 
 

@@ -52,7 +52,6 @@ def chosen(hub: HubDouble, gib: float, text: str = "hf:lab/model") -> tuple[Offe
 def test_a_repository(gib: float, label: str, hub: ServingHub) -> None:
     offered, best = chosen(hub, gib)
     assert best == label
-    assert offered.is_repository
     assert [one.label for one in offered.candidates] == ["Q4_0", "Q8_0", "F16"]
     reads = [path for method, path, *_ in hub.seen if "/resolve/" in path]
     assert len(reads) <= 2, "one listing and few headers"
@@ -60,7 +59,7 @@ def test_a_repository(gib: float, label: str, hub: ServingHub) -> None:
 
 def test_a_file_of_a_repository(hub: ServingHub) -> None:
     offered, best = chosen(hub, 8, f"hf:lab/model/lab-7b-Q4_0.gguf@{COMMIT}")
-    assert (best, offered.is_repository) == ("Q4_0", False)
+    assert (best, [one.label for one in offered.candidates]) == ("Q4_0", ["Q4_0"])
     assert [path for _, path, *_ in hub.seen] == [f"/lab/model/resolve/{COMMIT}/lab-7b-Q4_0.gguf"]
 
 

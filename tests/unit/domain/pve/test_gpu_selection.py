@@ -103,7 +103,7 @@ def test_an_address_is_the_whole_device(text: str) -> None:
 
 def test_a_mapping_of_one_function_gives_no_more() -> None:
     (choice,) = select("second").choices
-    assert (choice.card.slot, choice.guest_ids, choice.is_mapped) == ("0000:02:00", ("10de:2684",), True)
+    assert (choice.card.slot, choice.guest_ids, choice.name) == ("0000:02:00", ("10de:2684",), "second")
 
 
 @pytest.mark.parametrize("text", ["RTX A5000", "nvidia rtx a5000", "RTXA5000", "10de:2231", "0000:04:00"])
@@ -193,7 +193,7 @@ def test_a_raw_address_is_for_root_alone() -> None:
 def test_a_mapping_that_is_out_of_date_is_shown_and_not_replaced() -> None:
     stale = parse_mapping({"id": "old", "map": [FIRST.replace("iommugroup=14", "iommugroup=3")]})
     (choice,) = select_cards(["0000:01:00"], NodeCards("pve1", CARDS, (stale,))).choices
-    assert (choice.name, choice.is_mapped) == ("old", False)
+    assert (choice.name, choice.mapping) == ("old", stale)
 
 
 def test_a_name_of_ours_that_is_taken() -> None:
