@@ -14,6 +14,7 @@ from localai_deploy.verifier.events import CheckProgress
 from localai_deploy.verifier.evidence import EndpointAnswers, HostState, ModelDigests
 from localai_deploy.verifier.expectations import Expected
 from localai_deploy.verifier.gpu_evidence import GpuState, GpuWork
+from localai_deploy.verifier.measures import LEAST_REPEATS
 from localai_deploy.verifier.questions import QUESTIONS
 from localai_deploy.verifier.target import Target
 
@@ -22,6 +23,9 @@ ANSWER_TIMEOUT_S = 900
 DIGEST_WAIT_S = 5
 IDLE_S, BUSY_S = 3.0, 3.0
 """Spans of which the energy is compared; a counter moves every 20 to 100 ms."""
+BENCH_PROMPT_TOKENS, BENCH_GENERATED_TOKENS = 512, 128
+BENCH_WINDOW_S = 30.0
+"""Of each energy figure; a shorter one stands on too few moves of the counter."""
 WSL_LIBRARIES = "/usr/lib/wsl/lib"
 NVML = [f"{WSL_LIBRARIES}/libnvidia-ml.so.1", "libnvidia-ml.so.1"]
 LIBCUDA = [f"{WSL_LIBRARIES}/libcuda.so.1", "libcuda.so.1"]
@@ -102,6 +106,23 @@ def work(target: Target, expected: Expected) -> GpuWork:
         "busy_s": BUSY_S,
     }
     return GpuWork.from_data(target.probe("gpu_work", request))
+
+
+@pytest.fixture(scope="session")
+def bench(target: Target, expected: Expected) -> dict[str, Any]:
+    """Measures of the running server: one round trip of minutes; only on hosts that are to be measured."""
+    slot = expected.context_length // expected.parallel
+    request = {
+        **endpoint_request(expected),
+        "unit": expected.unit,
+        "nvml": NVML,
+        "prompt_tokens": min(BENCH_PROMPT_TOKENS, slot // 4),
+        "generated_tokens": min(BENCH_GENERATED_TOKENS, slot // 4),
+        "repeats": LEAST_REPEATS,
+        "window_s": BENCH_WINDOW_S,
+        "idle_s": BENCH_WINDOW_S,
+    }
+    return target.probe("bench", request)
 
 
 @pytest.fixture(scope="session")

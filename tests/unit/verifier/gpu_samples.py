@@ -112,3 +112,29 @@ WORK: dict[str, Any] = {
 }
 WSL: dict[str, Any] = {**GPU, "wsl": True, "functions": [], "module": "", "module_cards": {}}
 """The same card where Windows' driver hands it in; the libraries lie in ``/usr/lib/wsl/lib``."""
+
+
+def question(joules: float) -> dict[str, Any]:
+    """512 tokens read in 0.1 s and 100 written in 0.5 s."""
+    return {
+        "error": "",
+        "prompt_n": 512,
+        "prompt_per_second": 5120.0,
+        "predicted_n": 100,
+        "predicted_per_second": 200.0,
+        "first_token_s": 0.1,
+        "decode_s": 0.5,
+        "prefill_j": {UUID: 20.0},
+        "decode_j": {UUID: joules},
+    }
+
+
+BENCH: dict[str, Any] = {
+    "error": "",
+    "nvml_error": "",
+    "methods": {UUID: "energy counter"},
+    "idle": {**span(20.0, 0, {"812": 702 * MIB}), "seconds": 3.0},
+    "windows": [[question(60.0), question(60.0)], [question(70.0)], [question(80.0)]],
+    "service": WORK["service"],
+    "resident": {"anonymous_bytes": 300 * MIB, "file_bytes": 95 * MIB, "shared_bytes": 0},
+}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -100,7 +102,7 @@ def test_the_closed_form_is_the_generators() -> None:
         ("no-kernel", "", {"error": "cuModuleLoadData gives error 209", "words": 0, "wrong": 0}),
         ("no-device", "", None),
         ("init-fails", "cuInit gives error 100", None),
-        ("crash", "it was ended by signal 6", None),
+        ("crash", "it was ended by signal 9", None),
         ("hang", "it did not answer within 2 s", None),
     ],
 )
@@ -143,6 +145,33 @@ def test_a_host_without_anything(tmp_path: Path) -> None:
     assert (state.module, state.functions, state.cards, state.devices) == ("", (), (), ())
     assert "cannot open shared object file" in state.nvml.error
     assert "cannot open shared object file" in state.cuda.error
+
+
+def test_a_forged_nvidia_smi_is_not_even_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that tells of a card changes nothing: neither module nor libraries are there."""
+    forged = tmp_path / "nvidia-smi"
+    file(forged, f"#!/bin/sh\ntouch {tmp_path}/asked\necho '{NAME}, {UUID}, 550.163.01'\n")
+    forged.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    state = GpuState.from_data(gpu.gather({"root": str(tmp_path), "nvml": NOWHERE, "cuda": NOWHERE}))
+    assert (state.module_version, state.cards, state.devices) == ("", (), ())
+    assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize("architecture", ["sm_75", "sm_86", "sm_89", "sm_90", "sm_120"])
+def test_the_kernel_is_ptx_that_nvidias_assembler_takes(tmp_path: Path, architecture: str) -> None:
+    assembler = shutil.which("ptxas")
+    if assembler is None:
+        pytest.skip("NVIDIA's ptxas is not installed")
+    source = tmp_path / "kernel.ptx"
+    source.write_bytes(cuda_driver.KERNEL)
+    done = subprocess.run(
+        [assembler, "-arch", architecture, source, "-o", tmp_path / "kernel.cubin"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_wsl_is_told_by_its_kernel_and_its_device(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -349,6 +350,18 @@ def test_the_table_of_steps() -> None:
         "gpu-work": {"linux llama_cpp": "yes", "wsl llama_cpp": "yes"},
         "gpu-xid": {"linux llama_cpp": "yes", "wsl llama_cpp": "n/a"},
     }
+
+
+def test_the_page_has_the_table_and_the_cases() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "proof.md").read_text()
+    for step, row in proof.table().items():
+        assert f"| `{step}` | {' | '.join(row.values())} |" in page
+    columns = ["gpu-driver", "gpu-card", "gpu-kernel", "gpu-offload", "gpu-memory", "gpu-work"]
+    rows = [" | ".join("✗" if step in red else "" for step in columns) for _, _, red in CASES.values()]
+    listed = [
+        line.split(" | ", 1)[1] for line in page.splitlines() if line.endswith((" ✗ |", "|  |  | ✗ |  |"))
+    ]
+    assert listed == [f"{row} |" for row in rows]
 
 
 def test_what_the_log_tells() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpu_samples import GPU, WORK
+from gpu_samples import BENCH, GPU, WORK
 
 from localai_deploy.verifier import checks
 from localai_deploy.verifier.checking import declaration
@@ -206,6 +206,7 @@ def verdicts(
     digests: dict[str, Any] = DIGESTS,
     gpu: dict[str, Any] = GPU,
     work: dict[str, Any] = WORK,
+    bench: dict[str, Any] = BENCH,
 ) -> dict[str, tuple[str, str]]:
     """Check's id → how it ended (``pass``, ``fail``, ``skip``) and why."""
     fixtures = {
@@ -217,6 +218,7 @@ def verdicts(
         "planned_card": Expected.from_data(expected).devices,
         "gpu": GpuState.from_data(gpu),
         "work": GpuWork.from_data(work),
+        "bench": bench,
     }
     return {check_id: _verdict(function, fixtures) for check_id, function in all_checks()}
 
