@@ -74,7 +74,7 @@ class Choices:
 
 def plans_card(variant: str, gpu_layers: int, devices: Sequence[str]) -> bool:
     """Whether an NVIDIA card is to work: by the build, by layers on it, or by a device that was given."""
-    return variant == "cuda" or gpu_layers > 0 or any(one.startswith(_NVIDIA) for one in devices)
+    return variant.startswith("cuda") or gpu_layers > 0 or any(one.startswith(_NVIDIA) for one in devices)
 
 
 def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]) -> HostSpec:

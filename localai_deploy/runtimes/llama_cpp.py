@@ -9,9 +9,6 @@ from localai_deploy.domain.paths import environment_prefix
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.runtimes.base import API_KEY_FILE_TOKEN
 
-LOADER_VERBOSITY = "4"
-"""``trace``: devices, layers and buffers, but no prompt (seen with b11669, which is silent on them at 3)."""
-
 
 class LlamaCpp:
     """The build string tells the variant: ``cpu_…`` or ``cuda129_…`` (conda-forge's feedstock)."""
@@ -26,10 +23,7 @@ class LlamaCpp:
         return f"{self.package} * {variant}*"
 
     def command(self, spec: HostSpec, model_path: str) -> tuple[str, ...]:
-        """Context and layers are given, and the server's own fitting is off: the plan is what runs.
-
-        With a card the server also logs which layers and buffers it put there, which ``verify`` reads.
-        """
+        """Context and layers are given, and the server's own fitting is off: the plan is what runs."""
         return (
             f"{environment_prefix(self.name)}/bin/llama-server",
             *("--model", model_path),
@@ -39,7 +33,6 @@ class LlamaCpp:
             *("--parallel", str(spec.parallel)),
             *("--fit", "off"),
             *("--api-key-file", API_KEY_FILE_TOKEN),
-            *(("--verbosity", LOADER_VERBOSITY) if spec.variant == "cuda" else ()),
             "--metrics",
             *("--cors-origins", "localhost"),
             "--offline",
