@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ from localai_deploy.domain.lock import Variant
 from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.settings import Sourced
 from localai_deploy.errors import InputError
+
+_NVIDIA = "10de:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ class HostSpec:
     model_cache: str = ""
 
     @property
+    def plans_card(self) -> bool:
+        """Whether an NVIDIA card is to do the work."""
+        return plans_card(self.variant, self.gpu_layers, self.devices)
+
+    @property
     def channel_url(self) -> str:
         """Base URL of the conda channel, below which the lock's URLs lie."""
         return f"{self.mirrors.conda}/{self.conda_channel}"
@@ -63,6 +70,11 @@ class Choices:
 
     update: bool = False
     strict: bool = False
+
+
+def plans_card(variant: str, gpu_layers: int, devices: Sequence[str]) -> bool:
+    """Whether an NVIDIA card is to work: by the build, by layers on it, or by a device that was given."""
+    return variant.startswith("cuda") or gpu_layers > 0 or any(one.startswith(_NVIDIA) for one in devices)
 
 
 def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]) -> HostSpec:

@@ -136,11 +136,13 @@ def verify(
     planned: Sequence[PlannedHost],
     on_check: Callable[[CheckResult], None],
     on_check_progress: Callable[[CheckProgress], None] | None = None,
+    *,
+    measure: bool = False,
 ) -> Report:
-    """Run the checks alone."""
+    """Run the checks alone; ``measure`` adds speed, memory and energy, which takes minutes."""
     with ExitStack() as stack:
         run = _open(planned, new_place(), stack)
-        return _verify(run, planned, on_check, on_check_progress)
+        return _verify(run, planned, on_check, on_check_progress, measure=measure)
 
 
 def _verify(
@@ -148,13 +150,21 @@ def _verify(
     planned: Sequence[PlannedHost],
     on_check: Callable[[CheckResult], None],
     on_progress: Callable[[CheckProgress], None] | None,
+    *,
+    measure: bool = False,
 ) -> Report:
     from localai_deploy.verifier.run import run_checks
+    from localai_deploy.verifier.scope import Scope
 
+    specs = [one.deployment.spec for one in planned if one.deployment]
     return run_checks(
         inventories=[run.project.inventory, run.secrets],
         hosts=[one.host.name for one in planned],
-        having_devices=[one.host.name for one in planned if one.deployment and one.deployment.spec.devices],
+        scope=Scope(
+            devices=tuple(spec.name for spec in specs if spec.devices),
+            planned_card=tuple(spec.name for spec in specs if spec.plans_card),
+            bench=tuple(spec.name for spec in specs) if measure else (),
+        ),
         on_result=on_check,
         on_progress=on_progress,
     )

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gpu_samples import BENCH, GPU, WORK
 
 from localai_deploy.verifier import checks
 from localai_deploy.verifier.checking import declaration
 from localai_deploy.verifier.evidence import EndpointAnswers, HostState, ModelDigests
 from localai_deploy.verifier.expectations import Expected
+from localai_deploy.verifier.gpu_evidence import GpuState, GpuWork
 from localai_deploy.verifier.probes import bootstrap
 
 PREFIX = "/opt/localai-deploy/envs/llama_cpp"
@@ -29,7 +31,7 @@ LIBRARY_FILE = "cc" * 32
 MODEL_FILE = "dd" * 32
 COMMAND = [
     *(SERVER, "--model", MODEL, "--alias", "small", "--host", "127.0.0.1", "--port", "8080"),
-    *("-c", "4096", "-ngl", "0", "--parallel", "2", "--fit", "off"),
+    *("-c", "4096", "-ngl", "31", "--parallel", "2", "--fit", "off"),
     *("--api-key-file", "{api_key_file}", "--metrics", "--offline"),
 ]
 RECORD = {
@@ -37,12 +39,12 @@ RECORD = {
     "managed_by": "localai-deploy",
     "name": "alpha",
     "runtime": "llama_cpp",
-    "variant": "cpu",
+    "variant": "cuda",
     "prefix": PREFIX,
     "package": "llama.cpp 0.7.0 cpu_lab_0",
     "context_length": 4096,
     "parallel": 2,
-    "gpu_layers": 0,
+    "gpu_layers": 31,
     "devices": ["10de:22ba", "10de:2684"],
     "service": {
         "name": "localai-llama-cpp",
@@ -202,6 +204,9 @@ def verdicts(
     state: dict[str, Any] = STATE,
     endpoint: dict[str, Any] = ENDPOINT,
     digests: dict[str, Any] = DIGESTS,
+    gpu: dict[str, Any] = GPU,
+    work: dict[str, Any] = WORK,
+    bench: dict[str, Any] = BENCH,
 ) -> dict[str, tuple[str, str]]:
     """Check's id → how it ended (``pass``, ``fail``, ``skip``) and why."""
     fixtures = {
@@ -210,6 +215,10 @@ def verdicts(
         "endpoint": EndpointAnswers.from_data(endpoint),
         "digests": ModelDigests(**digests),
         "devices": Expected.from_data(expected).devices,
+        "planned_card": Expected.from_data(expected).devices,
+        "gpu": GpuState.from_data(gpu),
+        "work": GpuWork.from_data(work),
+        "bench": bench,
     }
     return {check_id: _verdict(function, fixtures) for check_id, function in all_checks()}
 
