@@ -147,7 +147,7 @@ class HostFacts:
     installed_packages: tuple[InstalledPackage, ...] = ()
     models: tuple[ModelFact, ...] = ()
     apt_locked: bool = False
-    nvidia: NvidiaFacts = NvidiaFacts()
+    nvidia: NvidiaFacts = field(default_factory=NvidiaFacts)
     driver: Record = None
 
     def listener(self, port: int) -> Listener | None:

@@ -20,6 +20,7 @@ nvidia() {
   done 2>/dev/null | section nvidia_devices
   file nvidia_module /proc/driver/nvidia/version
   ls -1 /lib/modules/"$(uname -r)"/build/Makefile 2>/dev/null | section kernel_headers
+  ls -1 /var/lib/apt/lists 2>/dev/null | grep -c '_Packages' | section apt_lists
   # 8be4df61-…: EFI's own variables; four bytes of attributes, then the value.
   od -An -t u1 -j 4 -N 1 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c 2>/dev/null |
     section secure_boot

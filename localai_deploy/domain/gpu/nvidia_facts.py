@@ -35,7 +35,7 @@ class NvidiaFacts:
     :param nouveau: the free driver of the kernel holds a card.
     :param module_version: of the loaded kernel module (on WSL: of Windows' driver); empty: none is loaded.
     :param module_kind: ``open`` or ``proprietary``; empty: none is loaded.
-    :param headers: headers of the running kernel: ``installed``, ``offered`` or empty.
+    :param headers: of the running kernel: ``installed``, ``offered``, ``unknown`` (apt has no lists), empty.
     :param packages: installed packages with NVIDIA in their name, and ``libcuda1``.
     :param offers: driver packages that apt knows.
     :param dxg: ``/dev/dxg`` is there, which on WSL stands for the cards.
@@ -96,7 +96,9 @@ def _kind(module: str) -> str:
 def _headers(sections: Mapping[str, str], offers: tuple[PackageVersion, ...]) -> str:
     if sections.get("kernel_headers", "").strip():
         return "installed"
-    return "offered" if any(one.package.startswith("linux-headers-") for one in offers) else ""
+    if any(one.package.startswith("linux-headers-") for one in offers):
+        return "offered"
+    return "unknown" if sections.get("apt_lists", "").strip() == "0" else ""
 
 
 def _secure_boot(sections: Mapping[str, str]) -> SecureBoot:
