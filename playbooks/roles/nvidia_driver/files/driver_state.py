@@ -58,6 +58,7 @@ def look(kernel: str, wanted: list[str]) -> dict[str, Any]:
     there = packages()
     driver = {name: row for name, row in there.items() if DRIVER.fullmatch(name)}
     return {
+        "system": f"{_release().get('ID', '')}{_release().get('VERSION_ID', '')}".replace(".", ""),
         "wsl": "microsoft" in _read(Path("/proc/version")).lower(),
         "missing": [name for name in (*wanted, *headers(kernel, wanted)) if name not in there],
         "headers": headers(kernel, wanted),
@@ -191,7 +192,7 @@ def _sources() -> str:
     """A deb822 source of the components that the distribution's own sources leave out; empty: none."""
     if OUR_SOURCE.exists():
         return _read(OUR_SOURCE)
-    release = dict(re.findall(r'^(\w+)="?([^"\n]*)', _read(Path("/etc/os-release")), re.MULTILINE))
+    release = _release()
     wanted, name = COMPONENTS.get(release.get("ID", ""), ()), release.get("VERSION_CODENAME", "")
     places: dict[tuple[str, str, str], set[str]] = {}
     for target in _targets():
@@ -203,6 +204,10 @@ def _sources() -> str:
         for place, found in sorted(places.items())
         if "main" in found and not found.issuperset(wanted)
     )
+
+
+def _release() -> dict[str, str]:
+    return dict(re.findall(r'^(\w+)="?([^"\n]*)', _read(Path("/etc/os-release")), re.MULTILINE))
 
 
 def _stanza(uri: str, suite: str, signed_by: str, components: list[str]) -> str:
