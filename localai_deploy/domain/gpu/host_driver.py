@@ -101,8 +101,11 @@ def _chosen(
 def _choose(cards: list[Card], host: DriverHost, source: PackageSource | None) -> DriverChoice | Finding:
     """One driver for all cards; the oldest card says up to which CUDA."""
     first, *others = sorted(cards, key=lambda card: (len(card.cuda_majors), card.cuda_majors))
+    for card in others:
+        if isinstance(alone := choose_driver(card, host, source=source), Finding):
+            return alone
     suited = tuple(one for one in host.offers if not any(misfits(card, host, one) for card in others))
-    return choose_driver(first, replace(host, offers=suited or host.offers), source=source)
+    return choose_driver(first, replace(host, offers=suited), source=source)
 
 
 def _driver_host(name: str, facts: HostFacts, offers: tuple[DriverOffer, ...]) -> DriverHost:

@@ -133,6 +133,7 @@ def test_two_cards_get_what_both_can_use() -> None:
     driver = found(mixed, (RTX_4090, "10de:1b38"))
     assert (driver.choice.offer.modules, driver.choice.cuda_major) == ("proprietary", 12)
     assert isinstance(driver_of("box", mixed, (RTX_5090, "10de:1b38"), "auto"), Finding)
+    assert isinstance(driver_of("box", mixed, (RTX_5090, "10de:1b38"), "distribution"), Finding)
 
 
 def test_wsl_is_never_given_packages() -> None:
