@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from localai_deploy.domain.gpu.nvidia_facts import NvidiaFacts
+
 _CORRUPT_KEY = "$corrupt"
 
 
@@ -116,6 +118,7 @@ class HostFacts:
     :param free_bytes: asked path → bytes free for it, at its nearest existing parent.
     :param files: path → fact, of the managed files that are there.
     :param apt_locked: another process holds a lock of apt or dpkg.
+    :param driver: what our role wrote down of the card's driver.
     """
 
     hostname: str
@@ -144,6 +147,8 @@ class HostFacts:
     installed_packages: tuple[InstalledPackage, ...] = ()
     models: tuple[ModelFact, ...] = ()
     apt_locked: bool = False
+    nvidia: NvidiaFacts = field(default_factory=NvidiaFacts)
+    driver: Record = None
 
     def listener(self, port: int) -> Listener | None:
         """Find who listens on ``port``, on any address."""
@@ -156,10 +161,7 @@ class HostFacts:
     def to_data(self) -> dict[str, Any]:
         """Plain data for JSON; a corrupt record becomes ``{"$corrupt": reason}``."""
         data = {name: _plain(getattr(self, name)) for name in _FIELD_NAMES}
-        data["deployment"] = _record_to_data(self.deployment)
-        data["lock"] = _record_to_data(self.lock)
-        data["runtime"] = _record_to_data(self.runtime)
-        return data
+        return data | {name: _record_to_data(getattr(self, name)) for name in _RECORDS}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> HostFacts:
@@ -171,16 +173,18 @@ class HostFacts:
         for name, item in _ITEM_TYPES.items():
             if name in values:
                 values[name] = tuple(item(**one) for one in values[name])
-        for name in ("deployment", "lock", "runtime"):
+        for name in _RECORDS:
             values[name] = record_from_data(values.get(name))
         if "files" in values:
             values["files"] = {path: FileFact(**one) for path, one in values["files"].items()}
         values["cpu_flags"] = tuple(values.get("cpu_flags", ()))
+        values["nvidia"] = NvidiaFacts.from_data(values.get("nvidia", {}))
         unit = dict(values.get("unit", {}))
         values["unit"] = UnitFact(**unit | {"command": tuple(unit.get("command", ()))})
         return cls(**values)
 
 
+_RECORDS = ("deployment", "lock", "runtime", "driver")
 _FIELD_NAMES = tuple(one.name for one in fields(HostFacts))
 _ITEM_TYPES: Mapping[str, Any] = {
     "listening": Listener,

@@ -15,6 +15,7 @@ from localai_deploy.domain.facts import (
     UnitFact,
     record_from_data,
 )
+from localai_deploy.domain.gpu.nvidia_facts import nvidia_facts
 from localai_deploy.domain.listeners import kernel_listeners, socket_listeners
 from localai_deploy.domain.model_facts import model_facts
 from localai_deploy.domain.observation_sections import decode_sections, decode_text, printable
@@ -66,6 +67,8 @@ def parse_facts(output: str) -> HostFacts:
         installed_packages=_packages(sections.get("packages", "")),
         models=model_facts(sections.get("models", ""), sections.get("records", "")),
         apt_locked=bool(sections.get("apt_locks", "").strip()),
+        nvidia=nvidia_facts(sections),
+        driver=_record(sections.get("driver")),
     )
 
 

@@ -198,8 +198,28 @@ def observe_verification(deployment: Deployment, facts: HostFacts) -> Observatio
     return Observation(State.PRESENT, "nothing is kept on the host")
 
 
+def observe_driver(deployment: Deployment, facts: HostFacts) -> Observation:
+    """Compare what our role wrote down of the driver, and the module that is loaded."""
+    driver = deployment.spec.driver
+    if driver is None or not driver.packages:
+        return Observation(State.PRESENT, f"driver {facts.nvidia.module_version} is left as it is")
+    offer, record = driver.choice.offer, facts.driver
+    wanted = f"{offer.version} ({offer.source}), {offer.modules} kernel modules"
+    if not isinstance(record, Mapping):
+        return Observation(State.ABSENT, "; ".join(driver.choice.reasons), (Change("driver", "", wanted),))
+    found = f"{record.get('version')} ({record.get('source')}), {record.get('modules')} kernel modules"
+    if found != wanted or record.get("packages") != list(driver.packages):
+        return Observation(State.DIFFERENT, f"it has {found}", (Change("driver", found, wanted),))
+    loaded = facts.nvidia.module_version
+    if loaded != str(offer.version):
+        change = Change("loaded module", loaded, str(offer.version))
+        return Observation(State.PARTIAL, f"{loaded or 'no module'} is loaded", (change,))
+    return Observation(State.PRESENT, f"driver {wanted} is loaded")
+
+
 OBSERVATIONS: Mapping[StepKind, Observe] = {
     StepKind.PREPARE: observe_prepare,
+    StepKind.DRIVER: observe_driver,
     StepKind.ENVIRONMENT: observe_environment,
     StepKind.RUNTIME: observe_runtime,
     StepKind.MODELS: observe_models,

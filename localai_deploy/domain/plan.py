@@ -17,6 +17,7 @@ class StepKind(StrEnum):
     VM = "vm"
     START = "start"
     PREPARE = "prepare"
+    DRIVER = "driver"
     ENVIRONMENT = "environment"
     RUNTIME = "runtime"
     MODELS = "models"
@@ -32,6 +33,7 @@ HOST_STEPS = tuple(kind for kind in StepKind if kind not in VM_STEPS)
 
 ROLE_OF: dict[StepKind, str] = {
     StepKind.PREPARE: "base",
+    StepKind.DRIVER: "nvidia_driver",
     StepKind.ENVIRONMENT: "conda",
     StepKind.RUNTIME: "llama_cpp",
     StepKind.MODELS: "model_store",

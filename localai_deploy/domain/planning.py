@@ -45,7 +45,9 @@ def make_plan(
     findings = (*preflight(spec, facts), *problems)
     if deployment is None:
         return HostPlan(spec.name, (), findings)
-    steps = tuple(_step(kind, deployment, facts) for kind in HOST_STEPS)
+    has_card = deployment.spec.driver is not None
+    kinds = (kind for kind in HOST_STEPS if kind is not StepKind.DRIVER or has_card)
+    steps = tuple(_step(kind, deployment, facts) for kind in kinds)
     return HostPlan(spec.name, steps, (*findings, *space_findings(deployment, facts)))
 
 
@@ -53,8 +55,18 @@ def _step(kind: StepKind, deployment: Deployment, facts: HostFacts) -> Step:
     seen = observe_step(kind, deployment, facts)
     action = Action.CHECK if kind is StepKind.VERIFY else _ACTION[seen.state]
     return Step(
-        kind, action, _reason(kind, seen, deployment), seen.changes, destructive=_replaces(kind, seen)
+        kind,
+        action,
+        _reason(kind, seen, deployment),
+        seen.changes,
+        reboot=kind is StepKind.DRIVER and action is not Action.KEEP and _takes_reboot(facts),
+        destructive=_replaces(kind, seen),
     )
+
+
+def _takes_reboot(facts: HostFacts) -> bool:
+    """Another module holds the card."""
+    return facts.nvidia.nouveau or bool(facts.nvidia.module_version)
 
 
 def _replaces(kind: StepKind, seen: Observation) -> bool:
@@ -78,6 +90,7 @@ def _reason(kind: StepKind, seen: Observation, deployment: Deployment) -> str:
 
 _PURPOSE = {
     StepKind.PREPARE: "mark the host as ours, add the service user and the few packages needed",
+    StepKind.DRIVER: "install NVIDIA's driver for computing, and hold its packages",
     StepKind.ENVIRONMENT: "install {packages} locked packages ({download}) into a conda environment",
     StepKind.RUNTIME: "accept {server} by hash and by running it",
     StepKind.MODELS: "pull {count} model file(s), checked by SHA-256",
@@ -107,6 +120,7 @@ def make_removal(name: str, facts: HostFacts, *, purge: bool, unfinished: bool =
             Action.REMOVE,
             f"remove the conda environment ({len(facts.installed_packages)} packages) and its tool",
         ),
+        *_driver_removal(facts),
         Step(
             StepKind.PREPARE,
             Action.REMOVE,
@@ -114,6 +128,12 @@ def make_removal(name: str, facts: HostFacts, *, purge: bool, unfinished: bool =
         ),
     ]
     return HostPlan(name, tuple(steps), _removal_findings(name, facts))
+
+
+def _driver_removal(facts: HostFacts) -> tuple[Step, ...]:
+    if facts.driver is None:
+        return ()
+    return (Step(StepKind.DRIVER, Action.REMOVE, "remove the driver's packages and its package source"),)
 
 
 def _model_removal(facts: HostFacts, *, purge: bool) -> Step:

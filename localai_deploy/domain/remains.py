@@ -62,6 +62,12 @@ def _environment(facts: HostFacts) -> Observation:
     return Observation(State.PARTIAL, f"{len(facts.installed_packages)} conda package(s), {lock}")
 
 
+def _driver(facts: HostFacts) -> Observation:
+    if facts.driver is None:
+        return Observation(State.ABSENT, "no driver of ours")
+    return Observation(State.PARTIAL, "the record of the card's driver")
+
+
 def _prepare(facts: HostFacts) -> Observation:
     records = [
         path
@@ -83,6 +89,7 @@ def _count(files: list[str]) -> str:
 
 REMAINS: Mapping[StepKind, Remain] = {
     StepKind.PREPARE: _prepare,
+    StepKind.DRIVER: _driver,
     StepKind.ENVIRONMENT: _environment,
     StepKind.RUNTIME: _runtime,
     StepKind.MODELS: _models,

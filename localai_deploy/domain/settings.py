@@ -44,6 +44,7 @@ _PORT = integer(1, 65535)
 _CONTEXT = integer(256, 16_777_216)
 _PARALLEL = integer(1, 256)
 _RUNTIME = choice("llama_cpp")
+_DRIVER = choice("auto", "distribution", "nvidia", "none")
 _PROVIDER = choice("rattler", "miniforge")
 
 HOST_SETTINGS: tuple[Setting, ...] = (
@@ -59,6 +60,12 @@ HOST_SETTINGS: tuple[Setting, ...] = (
     Setting("localai_parallel", 1, "requests served at once; they share the context", *_PARALLEL),
     Setting("localai_bind", "127.0.0.1", "address the API listens on", address, TEXT_SCHEMA),
     Setting("localai_port", 8080, "TCP port of the API", *_PORT),
+    Setting(
+        "localai_driver",
+        "auto",
+        "where the card's driver comes from: one package source, either (auto), or none: no card is used",
+        *_DRIVER,
+    ),
     Setting("localai_conda_provider", "rattler", "what installs the conda environment", *_PROVIDER),
     Setting(
         "localai_conda_channel", "conda-forge", "channel of the runtime's packages", channel, TEXT_SCHEMA

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from localai_deploy.domain.connection import Connection
+from localai_deploy.domain.gpu.host_driver import HostDriver
 from localai_deploy.domain.lock import Variant
 from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.settings import Sourced
@@ -24,6 +25,8 @@ class HostSpec:
     :param gpu_layers: layers on the card (``-ngl``); 0 without a card.
     :param context_length: tokens, shared by ``parallel`` slots.
     :param devices: vendor and device (``10de:2684``) of what was passed through to it, sorted.
+    :param driver_source: as in ``localai_driver``: ``auto``, ``distribution``, ``nvidia``, ``none``.
+    :param driver: of its cards; ``None`` without one.
     :param model_cache: another host that is asked first for models; empty: none.
     """
 
@@ -43,6 +46,8 @@ class HostSpec:
     trust_first_download: bool = False
     devices: tuple[str, ...] = ()
     model_cache: str = ""
+    driver_source: str = "auto"
+    driver: HostDriver | None = None
 
     @property
     def plans_card(self) -> bool:
@@ -53,6 +58,11 @@ class HostSpec:
     def channel_url(self) -> str:
         """Base URL of the conda channel, below which the lock's URLs lie."""
         return f"{self.mirrors.conda}/{self.conda_channel}"
+
+    def with_driver(self, driver: HostDriver) -> HostSpec:
+        """The same host with a driver, and the runtime in the variant that it runs."""
+        variant: Variant = "cuda13" if driver.choice.cuda_major == 13 else "cuda12"
+        return replace(self, driver=driver, variant=variant)
 
     @property
     def binds_beyond_loopback(self) -> bool:
@@ -113,4 +123,5 @@ def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]
         mirrors=value["localai_mirrors"],
         trust_first_download=value["localai_trust_first_download"],
         model_cache=value["localai_model_cache"],
+        driver_source=value["localai_driver"],
     )

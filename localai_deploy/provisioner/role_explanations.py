@@ -35,6 +35,18 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="Its package's record, its SHA-256 and `--version`.",
         fix="`up` restores an altered file; a server that does not run says why in the message.",
     ),
+    "driver-build-failed": Explanation(
+        title="The driver's kernel modules were not built",
+        cause="The kernel is newer than the driver, headers or compiler are missing, disk or memory ran out.",
+        detection="DKMS' state for the running kernel, and the first errors of its make.log.",
+        fix="Use a newer branch of the driver (localai_driver: nvidia), or the distribution's own kernel.",
+    ),
+    "driver-key-wrong": Explanation(
+        title="The key of NVIDIA's package source is not the pinned one",
+        cause="NVIDIA has a new key, or something else answers at the address.",
+        detection="The key's fingerprint, before the source is written.",
+        fix="Compare with NVIDIA's announcement; set nvidia_driver_key_fingerprint only to what that says.",
+    ),
     "service-died": Explanation(
         title="The service does not stay up",
         cause="The server ended while it was waited for: a taken port, too little memory, a bad argument.",

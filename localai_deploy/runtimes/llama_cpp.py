@@ -11,7 +11,7 @@ from localai_deploy.runtimes.base import API_KEY_FILE_TOKEN
 
 
 class LlamaCpp:
-    """The build string tells the variant: ``cpu_…`` or ``cuda129_…`` (conda-forge's feedstock)."""
+    """The build string begins with the variant: ``cpu_…`` or ``cuda129_…`` (conda-forge's feedstock)."""
 
     name = "llama_cpp"
     package = "llama.cpp"

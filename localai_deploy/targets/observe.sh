@@ -11,6 +11,35 @@ PACKAGES=/opt/localai-deploy/envs/llama_cpp/conda-meta
 encode() { base64 | tr -d '\n'; }
 section() { printf '%s %s\n' "$1" "$(encode)"; }
 file() { [ -f "$2" ] && [ -r "$2" ] && head -c 1048576 "$2" | section "$1"; }
+# What is there of NVIDIA, and what the package sources have for it; asked only where there is a card.
+nvidia() {
+  for device in /sys/bus/pci/devices/*; do
+    grep -qs '^0x10de$' "$device/vendor" || continue
+    ( cd "$device" && printf '%s ' "${device##*/}" && cat class vendor device subsystem_vendor subsystem_device |
+        tr '\n' ' '; printf '%s\n' "$(readlink driver)" )
+  done 2>/dev/null | section nvidia_devices
+  file nvidia_module /proc/driver/nvidia/version
+  ls -1 /lib/modules/"$(uname -r)"/build/Makefile 2>/dev/null | section kernel_headers
+  ls -1 /var/lib/apt/lists 2>/dev/null | grep -c '_Packages' | section apt_lists
+  # 8be4df61-…: EFI's own variables; four bytes of attributes, then the value.
+  od -An -t u1 -j 4 -N 1 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c 2>/dev/null |
+    section secure_boot
+  for key in /var/lib/dkms/mok.pub /var/lib/shim-signed/mok/MOK.der; do
+    [ -f "$key" ] && mokutil --test-key "$key" 2>&1
+  done | section secure_boot_keys
+  dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\n' '*nvidia*' libcuda1 2>/dev/null |
+    section nvidia_packages
+  running=$(uname -r)
+  names=$(apt-cache pkgnames 2>/dev/null | grep -E "^(libcuda1|nvidia-(open-)?kernel-(open-)?dkms|nvidia-driver-cuda\
+|nvidia-tesla-[0-9]+-kernel-dkms|nvidia-dkms(-[0-9]+)?(-server)?(-open)?|libnvidia-compute(-[0-9]+)?(-server)?\
+|linux-modules-nvidia-[0-9]+(-server)?(-open)?-$running|linux-headers-$running)\$")
+  # shellcheck disable=SC2086 # one word a package
+  [ -z "$names" ] || apt-cache madison $names 2>/dev/null | section nvidia_offers
+  [ -e /dev/dxg ] && echo yes | section dxg
+  [ -x /usr/lib/wsl/lib/nvidia-smi ] && /usr/lib/wsl/lib/nvidia-smi \
+    --query-gpu=pci.device_id,driver_version --format=csv,noheader 2>/dev/null | section wsl_cards
+}
+
 # A record that is there but cannot be read is told as an empty one.
 record() { file "$@" || { { [ -e "$2" ] || [ -L "$2" ]; } && section "$1" </dev/null; }; }
 
@@ -67,6 +96,8 @@ if [ "${pid:-0}" -gt 0 ] 2>/dev/null; then
   [ -n "$sockets" ] || { echo "$UNIT"; readlink "/proc/$pid/fd"/* 2>/dev/null; } | section unit_sockets
 fi
 
+grep -qs '^0x10de$' /sys/bus/pci/devices/*/vendor || [ -e /dev/dxg ] && nvidia
+record driver $CONFIG/driver.json
 record deployment $CONFIG/deployment.json
 record lock $CONFIG/locks/llama_cpp.json
 record runtime $CONFIG/runtime.json

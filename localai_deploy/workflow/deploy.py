@@ -114,7 +114,8 @@ def _configure(
     """Run the roles and the checks; ``outcomes`` of these hosts are filled in."""
     with ExitStack() as stack:
         run = _open(ready, place, stack, outcomes)
-        run_steps(run, DEPLOY_STEPS, listener)
+        planned = {step.kind for one in ready for step in one.plan.steps}
+        run_steps(run, [kind for kind in DEPLOY_STEPS if kind in planned], listener)
         good = [one for one in ready if one.host.name in run.good_hosts]
         return _verify(run, good, on_check, on_check_progress) if good else None
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from localai_deploy.domain.deployment import Deployment
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
+from localai_deploy.domain.gpu.host_driver import driver_of
 from localai_deploy.domain.lock import EnvironmentLock
 from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.observations import Observation, observe_step
@@ -111,15 +112,25 @@ def look_at(target: Target, say: Say, lock: ExitStack | None) -> HostFacts:
 def resolved(planned: PlannedHost, choices: Choices, say: Say) -> PlannedHost:
     """The same host with its deployment resolved and its plan made from the facts that it has."""
     host, facts = planned.host, planned.facts
-    spec = replace(host.spec(), devices=planned.devices)
+    spec, about_driver = with_driver(replace(host.spec(), devices=planned.devices), facts)
     deployment, problems = _resolve(host, spec, facts, choices, say)
-    plan = make_plan(spec, facts, deployment, problems)
+    plan = make_plan(spec, facts, deployment, (*about_driver, *problems))
     if planned.vm is not None:
         steps, findings = (*planned.vm.steps, *plan.steps), (*planned.vm.findings, *plan.findings)
         plan = HostPlan(plan.host, steps, findings)
     if choices.strict:
         plan = plan.strict()
     return replace(planned, deployment=deployment, plan=plan)
+
+
+def with_driver(spec: HostSpec, facts: HostFacts) -> tuple[HostSpec, tuple[Finding, ...]]:
+    """The spec with the driver of the host's cards, and what is to be said of it."""
+    found = driver_of(spec.name, facts, spec.devices, spec.driver_source)
+    if found is None:
+        return spec, ()
+    if isinstance(found, Finding):
+        return spec, (found,)
+    return spec.with_driver(found), found.choice.warnings
 
 
 def _resolve(
@@ -158,6 +169,7 @@ def environment_lock(spec: HostSpec, facts: HostFacts, choices: Choices, say: Sa
         variant=spec.variant,
         platform=PLATFORMS.get(facts.architecture, "linux-64"),
         libc_version=facts.libc_version,
+        cuda=spec.driver.choice.cuda if spec.driver else None,
     )
 
 

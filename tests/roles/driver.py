@@ -96,6 +96,11 @@ class Driver:
         wanted = {host: variables[host.name] for host in hosts}
         return self._run(play, wanted, ("--check", "--diff") if check else (), good=good)
 
+    def action(self, role: str, tasks: str, variables: Mapping[str, Any], *, good: bool = True) -> Run:
+        """Run another entry point of a role."""
+        task = {"name": f"{tasks} {role}", "ansible.builtin.import_role": {"name": role, "tasks_from": tasks}}
+        return self._run({"tasks": [task]}, {self.host: variables}, (), good=good)
+
     def uninstall(self, roles: Sequence[str], variables: Mapping[str, Any], *, check: bool = False) -> Run:
         """Run the roles' uninstall tasks, last role first."""
         tasks = [

@@ -43,6 +43,15 @@ to who bears the run's key; gated models only to hosts with the token that NAS h
 by now. Set it in the inventory, where hosts see each other's variables. What NAS does not have or give comes
 from the origin.
 """,
+    "nvidia_driver": """
+The plan says which packages (`nvidia_driver_packages`); without any, and inside WSL, nothing is installed.
+Components that the distribution's own sources leave out are switched on beside them, with the same address
+and key. NVIDIA's source is written only after its key was found to have the pinned fingerprint. Headers are
+those of the running kernel and of its flavour. A failed build ends the role with the cause out of DKMS'
+`make.log`. Then the packages are held and pinned to their branch; `tasks_from: upgrade` takes the newest of
+the branch, `tasks_from: rollback` goes back to the version before that. The module is loaded when a card is
+on the bus; the host is rebooted only if another module holds it.
+""",
     "service": """
 The key reaches the server by `LoadCredential=`; the unit refuses to start with an empty key file. Without
 `service_gpu_devices` the server sees no device, and on a loopback address no other traffic. It is restarted

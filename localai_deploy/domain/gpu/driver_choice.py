@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from localai_deploy.domain.gpu.card import CUDA_MAJORS, Card
 from localai_deploy.domain.gpu.driver_fit import (
     OPEN_IS_DEFAULT,
-    SECURE_BOOT_REASON,
+    SECURE_BOOT,
     is_untested_kernel,
     misfits,
 )
@@ -79,7 +79,10 @@ def _choice(card: Card, host: DriverHost, offer: DriverOffer) -> DriverChoice:
 
 
 def _reasons(card: Card, host: DriverHost, offer: DriverOffer, major: int) -> tuple[str, ...]:
-    reasons = [f"{host.os_name} offers {offer.version} ({offer.source})"]
+    there = offer.source is PackageSource.HOST
+    reasons = [
+        f"{offer.version} is loaded" if there else f"{host.os_name} offers {offer.version} ({offer.source})"
+    ]
     if card.last_branch is not None:
         reasons.append(f"{card.last_branch} is the last branch for {card.generation}")
     if len(card.kernel_modules) == 1:
@@ -125,7 +128,7 @@ def _too_old(card: Card) -> Finding:
         "gpu-card-too-old",
         f"{card.name} ({card.generation}) is too old for the runtime",
         f"its last driver branch is {card.last_branch}; CUDA 12 begins with Maxwell",
-        "use --gpu none, or another card",
+        "use --gpu none (on a host of its own localai_driver: none), or another card",
     )
 
 
@@ -133,11 +136,12 @@ def _none_suits(
     card: Card, host: DriverHost, offers: list[DriverOffer], source: PackageSource | None
 ) -> Finding:
     against = {offer: misfits(card, host, offer) for offer in offers}
-    if any(reasons == (SECURE_BOOT_REASON,) for reasons in against.values()):
+    if any([one.finding_id for one in reasons] == [SECURE_BOOT] for reasons in against.values()):
         return _secure_boot(host)
+    first = {reasons[0].finding_id for reasons in against.values()}
     said = [f"{offer.version} {offer.modules} ({offer.source}): {why[0]}" for offer, why in against.items()]
     return _blocker(
-        "gpu-no-driver",
+        first.pop() if len(first) == 1 else "gpu-no-driver",
         f"no driver that {host.os_name} on {host.name} is offered suits {card.name}",
         "; ".join(said) or "no package source offers any",
         _way_out(host, source),
@@ -146,6 +150,8 @@ def _none_suits(
 
 def _way_out(host: DriverHost, source: PackageSource | None) -> str:
     asked = {offer.source for offer in host.offers}
+    if PackageSource.HOST in asked:
+        return "remove the driver that is there, and reboot; a fitting one is then installed"
     if source is PackageSource.DISTRIBUTION or PackageSource.NVIDIA not in asked:
         return "allow NVIDIA's own package source, or use a newer release of the distribution"
     return "use a newer release of the distribution, or another card"

@@ -10,8 +10,12 @@ from localai_deploy.domain.gpu.generation import KernelModules
 
 
 class PackageSource(StrEnum):
-    """Where driver packages come from; the order is the order of preference."""
+    """Where driver packages come from; the order is the order of preference.
 
+    ``host``: a driver that somebody else put there, and that is loaded; it is left as it is.
+    """
+
+    HOST = "host"
     DISTRIBUTION = "distribution"
     NVIDIA = "nvidia"
 
@@ -51,6 +55,7 @@ class DriverHost:
     :param os_name: ``Debian 12``, for messages.
     :param kernel: the running kernel, ``uname -r``.
     :param offers: of all package sources that it may use, in any order.
+    :param has_headers: the running kernel's headers are there, or to be had from a package source.
     """
 
     name: str
@@ -58,3 +63,4 @@ class DriverHost:
     kernel: str
     secure_boot: SecureBoot
     offers: tuple[DriverOffer, ...]
+    has_headers: bool = True

@@ -77,4 +77,10 @@ EXPLANATIONS: dict[str, Explanation] = {
             "Secure Boot off. VMs on Proxmox: an EFI disk with pre-enrolled-keys=0."
         ),
     ),
+    "gpu-driver-declined": Explanation(
+        title="A card is planned and its driver is not wanted",
+        cause="localai_gpu names a card, and localai_driver is none.",
+        detection="The two settings, before anything is changed.",
+        fix="Leave localai_driver at auto, or set localai_gpu to none.",
+    ),
 }
