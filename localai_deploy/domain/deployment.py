@@ -67,6 +67,7 @@ class Deployment:
             "context_length": self.spec.context_length,
             "parallel": self.spec.parallel,
             "gpu_layers": self.spec.gpu_layers,
+            **({"cpu_expert_layers": self.spec.cpu_expert_layers} if self.spec.cpu_expert_layers else {}),
             **({"devices": list(self.spec.devices)} if self.spec.devices else {}),
             "service": {
                 "name": self.service_name,

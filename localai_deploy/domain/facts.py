@@ -139,6 +139,7 @@ class HostFacts:
     deployment: Record = None
     lock: Record = None
     runtime: Record = None
+    fit: Record = None
     files: Mapping[str, FileFact] = field(default_factory=dict)
     unit: UnitFact = UnitFact()
     installed_packages: tuple[InstalledPackage, ...] = ()
@@ -159,6 +160,7 @@ class HostFacts:
         data["deployment"] = _record_to_data(self.deployment)
         data["lock"] = _record_to_data(self.lock)
         data["runtime"] = _record_to_data(self.runtime)
+        data["fit"] = _record_to_data(self.fit)
         return data
 
     @classmethod
@@ -171,7 +173,7 @@ class HostFacts:
         for name, item in _ITEM_TYPES.items():
             if name in values:
                 values[name] = tuple(item(**one) for one in values[name])
-        for name in ("deployment", "lock", "runtime"):
+        for name in ("deployment", "lock", "runtime", "fit"):
             values[name] = record_from_data(values.get(name))
         if "files" in values:
             values["files"] = {path: FileFact(**one) for path, one in values["files"].items()}

@@ -25,6 +25,7 @@ from localai_deploy.domain.setting import (
     integer,
     mirrors,
     models,
+    word_or_integer,
 )
 from localai_deploy.domain.vm_settings import NODE_SETTINGS, VM_SETTINGS
 from localai_deploy.errors import InputError
@@ -43,6 +44,7 @@ class Sourced:
 _PORT = integer(1, 65535)
 _CONTEXT = integer(256, 16_777_216)
 _PARALLEL = integer(1, 256)
+_GPU_LAYERS = word_or_integer(("auto", "all"), 0, 9999)
 _RUNTIME = choice("llama_cpp")
 _PROVIDER = choice("rattler", "miniforge")
 
@@ -57,6 +59,12 @@ HOST_SETTINGS: tuple[Setting, ...] = (
     Setting("localai_runtime", "llama_cpp", "inference runtime", *_RUNTIME),
     Setting("localai_context_length", 4096, "tokens of context, all slots together", *_CONTEXT),
     Setting("localai_parallel", 1, "requests served at once; they share the context", *_PARALLEL),
+    Setting(
+        "localai_gpu_layers",
+        "auto",
+        "layers on the cards: auto (as many as fit), all, or a number; 99 and more mean all",
+        *_GPU_LAYERS,
+    ),
     Setting("localai_bind", "127.0.0.1", "address the API listens on", address, TEXT_SCHEMA),
     Setting("localai_port", 8080, "TCP port of the API", *_PORT),
     Setting("localai_conda_provider", "rattler", "what installs the conda environment", *_PROVIDER),

@@ -20,6 +20,8 @@ class HostSpec:
 
     :param models: model references as written, at least one.
     :param gpu_layers: layers on the card (``-ngl``); 0 without a card.
+    :param wanted_gpu_layers: what is asked for: ``auto``, ``all`` or a number; 99 and more mean all.
+    :param cpu_expert_layers: blocks whose experts stay on the host (``--n-cpu-moe``).
     :param context_length: tokens, shared by ``parallel`` slots.
     :param devices: vendor and device (``10de:2684``) of what was passed through to it, sorted.
     :param model_cache: another host that is asked first for models; empty: none.
@@ -41,6 +43,8 @@ class HostSpec:
     trust_first_download: bool = False
     devices: tuple[str, ...] = ()
     model_cache: str = ""
+    wanted_gpu_layers: str | int = "auto"
+    cpu_expert_layers: int = 0
 
     @property
     def channel_url(self) -> str:
@@ -101,4 +105,5 @@ def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]
         mirrors=value["localai_mirrors"],
         trust_first_download=value["localai_trust_first_download"],
         model_cache=value["localai_model_cache"],
+        wanted_gpu_layers=value["localai_gpu_layers"],
     )

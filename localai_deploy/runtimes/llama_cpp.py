@@ -30,6 +30,7 @@ class LlamaCpp:
             *("--alias", PurePosixPath(model_path).stem),
             *("--host", spec.bind, "--port", str(spec.port)),
             *("-c", str(spec.context_length), "-ngl", str(spec.gpu_layers)),
+            *(("--n-cpu-moe", str(spec.cpu_expert_layers)) if spec.cpu_expert_layers else ()),
             *("--parallel", str(spec.parallel)),
             *("--fit", "off"),
             *("--api-key-file", API_KEY_FILE_TOKEN),

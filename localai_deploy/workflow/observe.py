@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from localai_deploy.domain.deployment import Deployment
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
+from localai_deploy.domain.fit.planned import Fitted, with_layers
 from localai_deploy.domain.lock import EnvironmentLock
 from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.observations import Observation, observe_step
@@ -24,6 +25,7 @@ from localai_deploy.inventory import InventoryHost
 from localai_deploy.runtimes import deployment_of, runtime_named
 from localai_deploy.targets.base import Target
 from localai_deploy.workflow.holding import hold
+from localai_deploy.workflow.host_fit import HostFit, host_fit
 from localai_deploy.workflow.telling import Say
 
 T = TypeVar("T")
@@ -36,6 +38,7 @@ class PlannedHost:
     :param facts: of a VM that is not up yet, what it will look like.
     :param vm: what its node says of a VM; ``None`` for a host that was there before us.
     :param devices: vendor and device of what a VM has of its node's, sorted.
+    :param fitted: how its model was fitted to it; ``None``: the host's record told, or nobody knows.
     """
 
     host: InventoryHost
@@ -45,6 +48,7 @@ class PlannedHost:
     plan: HostPlan
     vm: VmPlan | None = None
     devices: tuple[str, ...] = ()
+    fitted: Fitted | None = None
 
     @property
     def is_up(self) -> bool:
@@ -112,26 +116,37 @@ def resolved(planned: PlannedHost, choices: Choices, say: Say) -> PlannedHost:
     """The same host with its deployment resolved and its plan made from the facts that it has."""
     host, facts = planned.host, planned.facts
     spec = replace(host.spec(), devices=planned.devices)
-    deployment, problems = _resolve(host, spec, facts, choices, say)
-    plan = make_plan(spec, facts, deployment, problems)
+    parts, problems = _look_up(host, spec, facts, choices, say)
+    deployment, fit = None, HostFit()
+    if parts is not None:
+        lock, models = parts
+        fit = host_fit(spec, models[0], facts, host.secrets.hub_token, say)
+        problems += fit.findings
+        spec = with_layers(spec, fit.planned) if fit.planned else spec
+        deployment = _attempt(lambda: deployment_of(spec, lock, models), problems)
+    plan = make_plan(spec, facts, deployment, problems, fit.planned)
     if planned.vm is not None:
         steps, findings = (*planned.vm.steps, *plan.steps), (*planned.vm.findings, *plan.findings)
-        plan = HostPlan(plan.host, steps, findings)
+        plan = replace(plan, steps=steps, findings=findings)
     if choices.strict:
         plan = plan.strict()
-    return replace(planned, deployment=deployment, plan=plan)
+    return replace(planned, deployment=deployment, plan=plan, fitted=fit.fitted)
 
 
-def _resolve(
+_Parts = tuple[EnvironmentLock, tuple[ModelFile, ...]]
+
+
+def _look_up(
     host: InventoryHost, spec: HostSpec, facts: HostFacts, choices: Choices, say: Say
-) -> tuple[Deployment | None, list[Finding]]:
+) -> tuple[_Parts | None, list[Finding]]:
+    """Lock and model files, as far as nothing stands in the way."""
     problems: list[Finding] = []
     lock = _attempt(lambda: environment_lock(spec, facts, choices, say), problems)
     models = [_attempt(_resolver(host, spec, facts, choices, say, text), problems) for text in spec.models]
     found = tuple(model for model in models if model is not None)
     if lock is None or len(found) != len(models):
         return None, problems
-    return _attempt(lambda: deployment_of(spec, lock, found), problems), problems
+    return (lock, found), problems
 
 
 def _attempt(action: Callable[[], T], problems: list[Finding]) -> T | None:

@@ -101,6 +101,7 @@ def _spec(host: InventoryHost, record: Mapping[str, Any]) -> HostSpec:
         context_length=record["context_length"],
         parallel=record["parallel"],
         gpu_layers=record["gpu_layers"],
+        cpu_expert_layers=record.get("cpu_expert_layers", 0),
         bind=record["service"]["bind"],
         port=record["service"]["port"],
         conda_provider=record["conda_provider"],
