@@ -9,6 +9,9 @@ from localai_deploy.domain.paths import environment_prefix
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.runtimes.base import API_KEY_FILE_TOKEN
 
+TELLS_MEMORY = "4"
+"""At this verbosity the server writes its buffers and its layers into the journal; prompts are not in it."""
+
 
 class LlamaCpp:
     """The build string tells the variant: ``cpu_…`` or ``cuda129_…`` (conda-forge's feedstock)."""
@@ -35,6 +38,7 @@ class LlamaCpp:
             *("--fit", "off"),
             *("--api-key-file", API_KEY_FILE_TOKEN),
             "--metrics",
+            *("--log-verbosity", TELLS_MEMORY),
             *("--cors-origins", "localhost"),
             "--offline",
         )

@@ -52,6 +52,7 @@ class Expected:
     context_length: int
     parallel: int
     package: str
+    gpu_layers: int = 0
     devices: Sequence[str] = ()
 
     @property
@@ -107,6 +108,7 @@ class Expected:
                 context_length=record["context_length"],
                 parallel=record["parallel"],
                 package=record["package"],
+                gpu_layers=record["gpu_layers"],
                 devices=tuple(record.get("devices", ())),
             )
         except (KeyError, TypeError, AttributeError) as error:
