@@ -52,7 +52,8 @@ HOST_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "localai_models",
         (),
-        "model references; the first one is served, the others are kept in the store",
+        "model references; the first one is served, the others are kept in the store; none: what the host "
+        "has, else one of the catalogue that its card takes, or a small one for the CPU",
         models,
         {"type": ["array", "string"], "items": {"type": "string"}},
     ),

@@ -18,7 +18,7 @@ from localai_deploy.errors import InputError
 class HostSpec:
     """One host as it should be; ``models[0]`` is served.
 
-    :param models: model references as written, at least one.
+    :param models: model references as written; none: what the host has, else what its cards take.
     :param gpu_layers: layers on the card (``-ngl``); 0 without a card.
     :param wanted_gpu_layers: what is asked for: ``auto``, ``all`` or a number; 99 and more mean all.
     :param cpu_expert_layers: blocks whose experts stay on the host (``--n-cpu-moe``).
@@ -72,16 +72,9 @@ class Choices:
 def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]) -> HostSpec:
     """The spec that checked ``settings`` describe.
 
-    :raises InputError: ``model-missing`` when no model is named; ``gpu-needs-node``.
+    :raises InputError: ``gpu-needs-node``.
     """
     value: dict[str, Any] = {key: sourced.value for key, sourced in settings.items()}
-    if not value["localai_models"]:
-        raise InputError(
-            "model-missing",
-            f"no model is named for host {name}",
-            why="neither --model nor localai_models in the inventory names one",
-            hint="add --model hf:ORG/REPO/FILE.gguf (see: localai-deploy explain model-missing)",
-        )
     if value["localai_gpu"] and not value["localai_node"]:
         raise InputError(
             "gpu-needs-node",

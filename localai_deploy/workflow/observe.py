@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from localai_deploy.domain.deployment import Deployment
+from localai_deploy.domain.deployment import Deployment, is_our_record
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
 from localai_deploy.domain.fit.planned import Fitted, with_layers
 from localai_deploy.domain.lock import EnvironmentLock
 from localai_deploy.domain.mirrors import Mirrors
+from localai_deploy.domain.models.catalogue import default_model
 from localai_deploy.domain.observations import Observation, observe_step
 from localai_deploy.domain.plan import VM_STEPS, Finding, HostPlan, StepKind
 from localai_deploy.domain.planning import make_plan
@@ -25,7 +26,7 @@ from localai_deploy.inventory import InventoryHost
 from localai_deploy.runtimes import deployment_of, runtime_named
 from localai_deploy.targets.base import Target
 from localai_deploy.workflow.holding import hold
-from localai_deploy.workflow.host_fit import HostFit, host_fit
+from localai_deploy.workflow.host_fit import HostFit, host_fit, machine_of
 from localai_deploy.workflow.telling import Say
 
 T = TypeVar("T")
@@ -116,6 +117,8 @@ def resolved(planned: PlannedHost, choices: Choices, say: Say) -> PlannedHost:
     """The same host with its deployment resolved and its plan made from the facts that it has."""
     host, facts = planned.host, planned.facts
     spec = replace(host.spec(), devices=planned.devices)
+    if not spec.models:
+        spec = replace(spec, models=unnamed_models(spec, facts, say))
     parts, problems = _look_up(host, spec, facts, choices, say)
     deployment, fit = None, HostFit()
     if parts is not None:
@@ -131,6 +134,17 @@ def resolved(planned: PlannedHost, choices: Choices, say: Say) -> PlannedHost:
     if choices.strict:
         plan = plan.strict()
     return replace(planned, deployment=deployment, plan=plan, fitted=fit.fitted)
+
+
+def unnamed_models(spec: HostSpec, facts: HostFacts, say: Say) -> tuple[str, ...]:
+    """Where nobody names a model: those that the host has by us, else one that its cards take whole."""
+    record = record_of(facts)
+    if record is not None and is_our_record(record):
+        return tuple(str(one["reference"]) for one in record["models"])
+    cards = machine_of(spec, facts.memory_bytes).cards
+    name = default_model([card.memory_bytes for card in cards])
+    say(f"{spec.name}: no model is named: taking {name}")
+    return (name,)
 
 
 _Parts = tuple[EnvironmentLock, tuple[ModelFile, ...]]
