@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from localai_deploy.domain.facts import HostFacts
+from localai_deploy.domain.fit.estimate import DeviceNeed
 from localai_deploy.domain.fit.findings import no_card_finding, shortage_findings, unknown_finding
 from localai_deploy.domain.fit.found import cards_from_ids
 from localai_deploy.domain.fit.machine import Machine
@@ -34,6 +35,11 @@ class HostFit:
     planned: PlannedFit | None = None
     fitted: Fitted | None = None
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def host_need(self) -> DeviceNeed | None:
+        """What the host itself must have of memory; ``None``: nobody knows."""
+        return self.planned.devices[-1] if self.planned else None
 
 
 def host_fit(spec: HostSpec, model: ModelFile, facts: HostFacts, token: str, say: Say) -> HostFit:

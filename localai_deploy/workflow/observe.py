@@ -19,6 +19,7 @@ from localai_deploy.domain.planning import make_plan
 from localai_deploy.domain.preflight import PLATFORMS
 from localai_deploy.domain.pve.facts import VmFacts
 from localai_deploy.domain.pve.planning import VmPlan, nominal_facts
+from localai_deploy.domain.pve.sizing import size_for
 from localai_deploy.domain.reference import ModelFile, ModelReference, hub_url, parse_model_reference
 from localai_deploy.domain.spec import Choices, HostSpec
 from localai_deploy.errors import LocalaiError
@@ -28,6 +29,7 @@ from localai_deploy.targets.base import Target
 from localai_deploy.workflow.holding import hold
 from localai_deploy.workflow.host_fit import HostFit, host_fit, machine_of
 from localai_deploy.workflow.telling import Say
+from localai_deploy.workflow.vm_size import sized
 
 T = TypeVar("T")
 
@@ -124,6 +126,10 @@ def resolved(planned: PlannedHost, choices: Choices, say: Say) -> PlannedHost:
     if parts is not None:
         lock, models = parts
         fit = host_fit(spec, models[0], facts, host.secrets.hub_token, say)
+        if larger := sized(planned.vm, host.vm, planned.target, size_for(fit.host_need, lock, models)):
+            facts = nominal_facts(larger.spec, larger.image)
+            planned = replace(planned, vm=larger, facts=facts)
+            fit = host_fit(spec, models[0], facts, host.secrets.hub_token, say)
         problems += fit.findings
         spec = with_layers(spec, fit.planned) if fit.planned else spec
         deployment = _attempt(lambda: deployment_of(spec, lock, models), problems)
