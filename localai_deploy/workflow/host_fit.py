@@ -19,6 +19,7 @@ from localai_deploy.domain.plan import Finding
 from localai_deploy.domain.reference import ModelFile, parse_model_reference
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.errors import LocalaiError
+from localai_deploy.hub.client import may_carry_token
 from localai_deploy.hub.gguf import read_local, read_remote
 from localai_deploy.hub.offered import files_offered
 from localai_deploy.workflow.telling import Say
@@ -74,7 +75,9 @@ def machine_of(spec: HostSpec, memory_bytes: int) -> Machine:
 def _candidate(model: ModelFile, token: str) -> Candidate:
     if model.local_path:
         return candidate_of(read_local(Path(model.local_path)), model.file_name)
-    return candidate_of(read_remote(model.url, token or None), model.file_name)
+    private = may_carry_token(model.url)
+    found = read_remote(model.url, token or None if private else None, plain=not private)
+    return candidate_of(found, model.file_name)
 
 
 def _other_quantizations(

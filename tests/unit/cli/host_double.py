@@ -81,7 +81,7 @@ def opener(cases: dict[str, str]) -> Any:
     return open_target
 
 
-def no_header(url: str, token: str | None = None) -> NoReturn:
+def no_header(url: str, token: str | None = None, *, plain: bool = False) -> NoReturn:
     """In place of ``read_remote``: no test asks a hub that is far away."""
     raise LocalaiError("hub-unreachable", f"{url} does not answer")
 
