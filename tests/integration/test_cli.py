@@ -140,7 +140,7 @@ def test_verify_as_text(place: Place, deployed: Any) -> None:
     seen = place.run("verify", "box")
     assert seen.code == 0, seen
     *checks, verdict = seen.stdout.splitlines()
-    assert len(checks) == 14
+    assert len(checks) == 15
     assert all(line.startswith("✓ ") for line in checks)
     assert verdict == "box: proven (14 passed, 0 failed, 0 skipped)"
 
