@@ -54,7 +54,7 @@ class InventoryHost:
     vm: VmWish | None = None
 
     def spec(self) -> HostSpec:
-        """The typed spec; InputError ``model-missing`` without a model."""
+        """The typed spec; InputError ``gpu-needs-node``."""
         return host_spec(self.name, self.connection, self.settings)
 
 

@@ -15,6 +15,7 @@ from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.terminal import note, show
 from localai_deploy.domain.fit.calibration import calibrate, measured, timing_data
 from localai_deploy.domain.fit.choice import Choice, Option, card_for, nearest
+from localai_deploy.domain.fit.near import near_lines
 from localai_deploy.domain.fit.speed import touched
 from localai_deploy.domain.models.catalogue import default_model
 from localai_deploy.domain.units import format_bytes
@@ -90,7 +91,7 @@ def _measured(option: Option, wanted: Asked, rate: float) -> tuple[Option, dict[
 
 
 def _problem(wanted: Asked, choice: Choice, shown: Option) -> LocalaiError:
-    near = fit_view.near_lines(_nearest(wanted, choice, shown), shown.wish)
+    near = near_lines(_nearest(wanted, choice, shown), shown.wish)
     card = card_for(shown, wanted.machine)
     if card:
         near.append(f"a card of {format_bytes(card)} holds everything as wished")

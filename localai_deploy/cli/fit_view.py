@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import click
@@ -127,25 +127,3 @@ def rejected_lines(choice: Choice) -> Iterator[str]:
 def shortage_lines(option: Option) -> str:
     """What is too small, on one line."""
     return "; ".join(map(shortage_text, option.shortages))
-
-
-def near_lines(near: Sequence[Option], wished: Wish) -> list[str]:
-    """The nearest possible ways, one a line: what to change of the wish, and what comes of it."""
-    lines = []
-    for option in near:
-        rate = option.speed.generation
-        speed = f", about {rate:.3g} tokens/s" if rate else ""
-        changed = _changed(wished, option) or option.candidate.name
-        lines.append(f"{changed} ({layers_text(option)}{speed})")
-    return lines
-
-
-def _changed(wished: Wish, option: Option) -> str:
-    """Options of ours that differ from the wish."""
-    names = ("context", "gpu_layers", "cpu_expert_layers", "cache_type_k", "cache_type_v")
-    flags = ("--context", "--gpu-layers", "--cpu-moe", "--cache-type-k", "--cache-type-v")
-    return " ".join(
-        f"{flag} {getattr(option.wish, name)}"
-        for flag, name in zip(flags, names, strict=True)
-        if getattr(option.wish, name) != getattr(wished, name)
-    )

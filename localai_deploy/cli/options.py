@@ -28,6 +28,7 @@ _FLAG_SETTINGS = {
     "gpu_accept": "localai_gpu_accept",
     "context": "localai_context_length",
     "parallel": "localai_parallel",
+    "gpu_layers": "localai_gpu_layers",
     "bind": "localai_bind",
     "port": "localai_port",
     "accept_host_key": "localai_host_key",
@@ -115,6 +116,7 @@ def deployment_options(command: Command) -> Command:
         _setting("--port", type=int),
         _setting("--bind", metavar="ADDRESS"),
         _setting("--parallel", type=int),
+        _setting("--gpu-layers", metavar="N|all|auto"),
         _setting("--context", type=int),
         _setting("--runtime"),
         click.option(

@@ -9,6 +9,7 @@ from typing import Any
 
 from localai_deploy.cli.check_view import verdict
 from localai_deploy.cli.failure import error_lines
+from localai_deploy.cli.memory_view import memory_data, memory_lines, memory_of
 from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.plan_view import obstacle, plan_data
 from localai_deploy.cli.terminal import hanging, show, width_of
@@ -88,6 +89,9 @@ def _host_data(one: Looked, result: DeployResult) -> dict[str, Any]:
     if result.report:
         data["verification"] = verification_data(result.report, one.host.name)
         data["completion"] = dict(_completion(result.report, one.host.name))
+        memory = memory_of(result.report, one.host.name)
+        if memory and planned and planned.plan.fit:
+            data["memory"] = memory_data(planned.plan.fit, memory)
     return data
 
 
@@ -124,6 +128,9 @@ def _deployed_lines(
         yield from verdict(report, planned.host.name, f"; changed={outcome.changed}")
         yield from _service_lines(planned, planned.deployment)
         yield from _answer_lines(_completion(report, planned.host.name), width)
+        memory = memory_of(report, planned.host.name)
+        for text in memory_lines(planned.plan.fit, memory) if memory and planned.plan.fit else ():
+            yield from hanging(text, first="  memory    ", rest=" " * 12, width=width)
 
 
 def _service_lines(planned: PlannedHost, deployment: Deployment) -> Iterator[str]:

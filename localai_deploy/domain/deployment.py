@@ -67,7 +67,11 @@ class Deployment:
             "context_length": self.spec.context_length,
             "parallel": self.spec.parallel,
             "gpu_layers": self.spec.gpu_layers,
-            **({"devices": list(self.spec.devices)} if self.spec.devices else {}),
+            **_only_set(
+                cpu_expert_layers=self.spec.cpu_expert_layers,
+                gpu_memory_bytes=self.spec.gpu_memory_bytes,
+                devices=list(self.spec.devices),
+            ),
             "service": {
                 "name": self.service_name,
                 "bind": self.spec.bind,
@@ -78,6 +82,10 @@ class Deployment:
                 "open_paths": list(self.open_paths),
             },
         }
+
+
+def _only_set(**values: object) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value}
 
 
 def model_path(model: ModelFile) -> str:

@@ -34,12 +34,6 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The mapping is checked before a host is looked at.",
         fix="Use the names conda, huggingface, pypi, miniforge, images, apt with base URLs.",
     ),
-    "model-missing": Explanation(
-        title="No model is named",
-        cause="Neither --model nor localai_models names one.",
-        detection="The specification of a host needs at least one model.",
-        fix="Add --model hf:ORG/REPO/FILE.gguf, or localai_models to the inventory.",
-    ),
     "os-unsupported": Explanation(
         title="The host's system is not supported",
         cause="The roles are written for Debian 12 and 13, Ubuntu 22.04 and 24.04.",

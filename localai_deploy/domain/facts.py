@@ -118,6 +118,7 @@ class HostFacts:
     :param free_bytes: asked path → bytes free for it, at its nearest existing parent.
     :param files: path → fact, of the managed files that are there.
     :param apt_locked: another process holds a lock of apt or dpkg.
+    :param fit: what we recorded of how its model lies in memory.
     :param driver: what our role wrote down of the card's driver.
     """
 
@@ -142,6 +143,7 @@ class HostFacts:
     deployment: Record = None
     lock: Record = None
     runtime: Record = None
+    fit: Record = None
     files: Mapping[str, FileFact] = field(default_factory=dict)
     unit: UnitFact = UnitFact()
     installed_packages: tuple[InstalledPackage, ...] = ()
@@ -184,7 +186,7 @@ class HostFacts:
         return cls(**values)
 
 
-_RECORDS = ("deployment", "lock", "runtime", "driver")
+_RECORDS = ("deployment", "lock", "runtime", "fit", "driver")
 _FIELD_NAMES = tuple(one.name for one in fields(HostFacts))
 _ITEM_TYPES: Mapping[str, Any] = {
     "listening": Listener,

@@ -62,6 +62,7 @@ def parse_facts(output: str) -> HostFacts:
         deployment=_record(sections.get("deployment")),
         lock=_record(sections.get("lock")),
         runtime=_record(sections.get("runtime")),
+        fit=_record(sections.get("fit")),
         files=_files(sections.get("files", "")),
         unit=_unit(sections),
         installed_packages=_packages(sections.get("packages", "")),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from localai_deploy.domain.fit.planned import PlannedFit
 from localai_deploy.errors import ExitCode, LocalaiError
 
 
@@ -123,11 +124,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """What will happen to one host."""
+    """What will happen to one host.
+
+    :param fit: how its model lies on it; ``None``: not known.
+    """
 
     host: str
     steps: tuple[Step, ...]
     findings: tuple[Finding, ...] = ()
+    fit: PlannedFit | None = None
 
     @property
     def blockers(self) -> tuple[Finding, ...]:
@@ -162,6 +167,7 @@ class HostPlan:
             "warnings": [finding_data(f) for f in self.warnings],
             "unknowns": [finding_data(f) for f in self.unknowns],
             "steps": [_step_data(step) for step in self.steps],
+            **({"fit": self.fit.to_data()} if self.fit else {}),
         }
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from localai_deploy.domain import paths
 from localai_deploy.domain.deployment import Deployment
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
+from localai_deploy.domain.fit.findings import partial_findings
+from localai_deploy.domain.fit.planned import PlannedFit
 from localai_deploy.domain.observations import Observation, State, observe_step
 from localai_deploy.domain.plan import (
     HOST_STEPS,
@@ -18,7 +20,7 @@ from localai_deploy.domain.plan import (
     Step,
     StepKind,
 )
-from localai_deploy.domain.preflight import preflight, space_findings
+from localai_deploy.domain.preflight import disk_findings, memory_findings, preflight
 from localai_deploy.domain.remains import anything_of_ours
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.domain.units import format_bytes
@@ -36,11 +38,13 @@ def make_plan(
     facts: HostFacts,
     deployment: Deployment | None,
     problems: Iterable[Finding] = (),
+    fit: PlannedFit | None = None,
 ) -> HostPlan:
     """Plan one host.
 
     :param deployment: what is wanted, resolved; ``None`` when ``problems`` say why it could not be.
-    :param problems: what stood in the way of resolving it.
+    :param problems: what stood in the way of resolving it, or speaks against it besides.
+    :param fit: how the model lies on the host; ``None``: not known, its size alone is looked at.
     """
     findings = (*preflight(spec, facts), *problems)
     if deployment is None:
@@ -48,7 +52,8 @@ def make_plan(
     has_card = deployment.spec.driver is not None
     kinds = (kind for kind in HOST_STEPS if kind is not StepKind.DRIVER or has_card)
     steps = tuple(_step(kind, deployment, facts) for kind in kinds)
-    return HostPlan(spec.name, steps, (*findings, *space_findings(deployment, facts)))
+    memory = partial_findings(fit, spec) if fit else memory_findings(deployment, facts)
+    return HostPlan(spec.name, steps, (*findings, *disk_findings(deployment, facts), *memory), fit)
 
 
 def _step(kind: StepKind, deployment: Deployment, facts: HostFacts) -> Step:

@@ -24,11 +24,6 @@ def preflight(spec: HostSpec, facts: HostFacts) -> tuple[Finding, ...]:
     return tuple(finding for check in _HOST_CHECKS for finding in check(spec, facts))
 
 
-def space_findings(deployment: Deployment, facts: HostFacts) -> tuple[Finding, ...]:
-    """Whether disk and memory suffice for what is still to come."""
-    return (*_disk(deployment, facts), *_memory(deployment, facts))
-
-
 def _blocker(finding_id: str, what: str, why: str = "", hint: str = "") -> Finding:
     return Finding(finding_id, Severity.BLOCKER, what, why, hint)
 
@@ -143,7 +138,8 @@ _HOST_CHECKS: tuple[Callable[[HostSpec, HostFacts], Iterator[Finding]], ...] = (
 )
 
 
-def _disk(deployment: Deployment, facts: HostFacts) -> Iterator[Finding]:
+def disk_findings(deployment: Deployment, facts: HostFacts) -> Iterator[Finding]:
+    """Whether the disk suffices for what is still to come."""
     installed = {package.sha256 for package in facts.installed_packages}
     packages = sum(p.size_bytes for p in deployment.lock.packages if p.sha256 not in installed)
     needs = {
@@ -170,7 +166,8 @@ def _missing_bytes(deployment: Deployment, facts: HostFacts) -> Iterator[int]:
             yield max(model.size_bytes - fact.partial_bytes, 0)
 
 
-def _memory(deployment: Deployment, facts: HostFacts) -> Iterator[Finding]:
+def memory_findings(deployment: Deployment, facts: HostFacts) -> Iterator[Finding]:
+    """Whether the served file alone is larger than the memory."""
     served = deployment.models[0]
     if served.size_bytes > facts.memory_bytes > 0:
         yield _warning(

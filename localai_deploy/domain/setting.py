@@ -64,6 +64,21 @@ def choice(*allowed: str) -> tuple[Check, Schema]:
     return check, {"enum": list(allowed)}
 
 
+def word_or_integer(words: tuple[str, ...], minimum: int, maximum: int) -> tuple[Check, Schema]:
+    """Check for one of several words or a whole number, with its schema."""
+    whole, schema = integer(minimum, maximum)
+
+    def check(name: str, value: object) -> str | int:
+        if isinstance(value, str) and value in words:
+            return value
+        try:
+            return int(whole(name, value))
+        except InputError:
+            raise invalid(name, value, f"{', '.join(words)}, or {minimum} to {maximum}") from None
+
+    return check, {"anyOf": [{"enum": list(words)}, schema]}
+
+
 def boolean(name: str, value: object) -> bool:
     """True or false."""
     if not isinstance(value, bool):

@@ -25,6 +25,7 @@ from localai_deploy.domain.setting import (
     integer,
     mirrors,
     models,
+    word_or_integer,
 )
 from localai_deploy.domain.vm_settings import NODE_SETTINGS, VM_SETTINGS
 from localai_deploy.errors import InputError
@@ -43,6 +44,7 @@ class Sourced:
 _PORT = integer(1, 65535)
 _CONTEXT = integer(256, 16_777_216)
 _PARALLEL = integer(1, 256)
+_GPU_LAYERS = word_or_integer(("auto", "all"), 0, 9999)
 _RUNTIME = choice("llama_cpp")
 _DRIVER = choice("auto", "distribution", "nvidia", "none")
 _PROVIDER = choice("rattler", "miniforge")
@@ -51,13 +53,20 @@ HOST_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "localai_models",
         (),
-        "model references; the first one is served, the others are kept in the store",
+        "model references; the first one is served, the others are kept in the store; none: what the host "
+        "has, else one of the catalogue that its card takes, or a small one for the CPU",
         models,
         {"type": ["array", "string"], "items": {"type": "string"}},
     ),
     Setting("localai_runtime", "llama_cpp", "inference runtime", *_RUNTIME),
     Setting("localai_context_length", 4096, "tokens of context, all slots together", *_CONTEXT),
     Setting("localai_parallel", 1, "requests served at once; they share the context", *_PARALLEL),
+    Setting(
+        "localai_gpu_layers",
+        "auto",
+        "layers on the cards: auto (as many as fit), all, or a number; 99 and more mean all",
+        *_GPU_LAYERS,
+    ),
     Setting("localai_bind", "127.0.0.1", "address the API listens on", address, TEXT_SCHEMA),
     Setting("localai_port", 8080, "TCP port of the API", *_PORT),
     Setting(

@@ -21,8 +21,11 @@ _NVIDIA = "10de:"
 class HostSpec:
     """One host as it should be; ``models[0]`` is served.
 
-    :param models: model references as written, at least one.
+    :param models: model references as written; none: what the host has, else what its cards take.
     :param gpu_layers: layers on the card (``-ngl``); 0 without a card.
+    :param wanted_gpu_layers: what is asked for: ``auto``, ``all`` or a number; 99 and more mean all.
+    :param cpu_expert_layers: blocks whose experts stay on the host (``--n-cpu-moe``).
+    :param gpu_memory_bytes: model, cache and compute memory planned on cards; 0: none, or nobody knows.
     :param context_length: tokens, shared by ``parallel`` slots.
     :param devices: vendor and device (``10de:2684``) of what was passed through to it, sorted.
     :param driver_source: as in ``localai_driver``: ``auto``, ``distribution``, ``nvidia``, ``none``.
@@ -46,6 +49,9 @@ class HostSpec:
     trust_first_download: bool = False
     devices: tuple[str, ...] = ()
     model_cache: str = ""
+    wanted_gpu_layers: str | int = "auto"
+    cpu_expert_layers: int = 0
+    gpu_memory_bytes: int = 0
     driver_source: str = "auto"
     driver: HostDriver | None = None
 
@@ -53,6 +59,11 @@ class HostSpec:
     def plans_card(self) -> bool:
         """Whether an NVIDIA card is to do the work."""
         return plans_card(self.variant, self.gpu_layers, self.devices)
+
+    @property
+    def cards(self) -> tuple[str, ...]:
+        """PCI ids of the cards that the runtime can use, one a card."""
+        return self.driver.cards if self.driver else ()
 
     @property
     def channel_url(self) -> str:
@@ -90,16 +101,9 @@ def plans_card(variant: str, gpu_layers: int, devices: Sequence[str]) -> bool:
 def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]) -> HostSpec:
     """The spec that checked ``settings`` describe.
 
-    :raises InputError: ``model-missing`` when no model is named; ``gpu-needs-node``.
+    :raises InputError: ``gpu-needs-node``.
     """
     value: dict[str, Any] = {key: sourced.value for key, sourced in settings.items()}
-    if not value["localai_models"]:
-        raise InputError(
-            "model-missing",
-            f"no model is named for host {name}",
-            why="neither --model nor localai_models in the inventory names one",
-            hint="add --model hf:ORG/REPO/FILE.gguf (see: localai-deploy explain model-missing)",
-        )
     if value["localai_gpu"] and not value["localai_node"]:
         raise InputError(
             "gpu-needs-node",
@@ -124,4 +128,5 @@ def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]
         trust_first_download=value["localai_trust_first_download"],
         model_cache=value["localai_model_cache"],
         driver_source=value["localai_driver"],
+        wanted_gpu_layers=value["localai_gpu_layers"],
     )

@@ -9,6 +9,9 @@ from localai_deploy.domain.paths import environment_prefix
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.runtimes.base import API_KEY_FILE_TOKEN
 
+TELLS_MEMORY = "4"
+"""At this verbosity the server writes its buffers and its layers into the journal; prompts are not in it."""
+
 
 class LlamaCpp:
     """The build string begins with the variant: ``cpu_…`` or ``cuda129_…`` (conda-forge's feedstock)."""
@@ -30,10 +33,12 @@ class LlamaCpp:
             *("--alias", PurePosixPath(model_path).stem),
             *("--host", spec.bind, "--port", str(spec.port)),
             *("-c", str(spec.context_length), "-ngl", str(spec.gpu_layers)),
+            *(("--n-cpu-moe", str(spec.cpu_expert_layers)) if spec.cpu_expert_layers else ()),
             *("--parallel", str(spec.parallel)),
             *("--fit", "off"),
             *("--api-key-file", API_KEY_FILE_TOKEN),
             "--metrics",
+            *("--log-verbosity", TELLS_MEMORY),
             *("--cors-origins", "localhost"),
             "--offline",
         )

@@ -101,6 +101,7 @@ record driver $CONFIG/driver.json
 record deployment $CONFIG/deployment.json
 record lock $CONFIG/locks/llama_cpp.json
 record runtime $CONFIG/runtime.json
+record fit $CONFIG/fit.json
 for path in $CONFIG/*.json $CONFIG/api-key $CONFIG/locks/*.json /usr/local/lib/localai-deploy/* \
   "/etc/systemd/system/$UNIT" "/etc/systemd/system/$UNIT.d"/*.conf; do
   [ -f "$path" ] || continue

@@ -16,6 +16,7 @@ from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.domain.pve.facts import VmFacts
 from localai_deploy.domain.pve.planning import VmPlan
 from localai_deploy.domain.pve.removal import removable_seeds
+from localai_deploy.domain.pve.sizing import VmSize
 from localai_deploy.domain.pve.vm import SEED_DRIVE, SYSTEM_DISK
 from localai_deploy.domain.pve.vm_changes import waits_for_restart
 from localai_deploy.domain.pve.wish import VmWish
@@ -99,13 +100,15 @@ class ProxmoxVm:
         """The guest's, once it was found; before that only its name and user are known."""
         return self._connection
 
-    def survey(self) -> VmPlan:
+    def survey(self, least: VmSize | None = None) -> VmPlan:
         """Look at node and VM through the API, and plan; nothing is changed.
 
         A create that an earlier run of ours left at work is waited for.
 
         :raises LocalaiError: ``pve-*``, ``tls-*``, ``vm-name-twice``.
         """
+        if least is not None:
+            self.wish = self.wish.at_least(least)
         self.wish, plan = survey_vm(self._node, self.wish, self._clock())
         return plan
 

@@ -135,9 +135,9 @@ class GpuWork:
     log: tuple[tuple[float, str], ...]
 
     @property
-    def text(self) -> str:
-        """The log's lines."""
-        return "\n".join(line for _, line in self.log)
+    def lines(self) -> tuple[str, ...]:
+        """The log's lines without their times."""
+        return tuple(line for _, line in self.log)
 
     def held_bytes(self, uuid: str) -> int | None:
         """The service's memory on a card; None where the platform does not tell it."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from localai_deploy.verifier.offload import load_seconds, read_log
+from localai_deploy.domain.fit.server_log import buffers, load_seconds
 from localai_deploy.verifier.report import JSON
 
 LEAST_REPEATS = 3
@@ -25,7 +25,7 @@ def spread(values: Sequence[float]) -> dict[str, JSON]:
 def measures(data: Mapping[str, Any]) -> dict[str, JSON]:
     """Figures of the ``bench`` probe's evidence without an error; each repeat is one window's mean or sum."""
     windows, log = data["windows"], tuple((at, line) for at, line in data["service"]["log"]["lines"])
-    told = read_log("\n".join(line for _, line in log))
+    held = buffers(line for _, line in log)
     questions = [one for window in windows for one in window]
     return {
         "prompt_tokens_per_s": spread([_rate(window, "prompt") for window in windows]),
@@ -34,9 +34,7 @@ def measures(data: Mapping[str, Any]) -> dict[str, JSON]:
         "load_s": load_seconds(log),
         "prompt_tokens": round(median(one["prompt_n"] for one in questions)),
         "generated_tokens": round(median(one["predicted_n"] for one in questions)),
-        "buffers": [
-            {"device": one.device, "part": one.part, "bytes": one.size_bytes} for one in told.buffers
-        ],
+        "buffers": [{"device": name, "part": part, "bytes": size} for (name, part), size in held.items()],
         "resident": dict(data["resident"]),
         "energy": list(energy(data)),
         "no_energy": data["nvml_error"],

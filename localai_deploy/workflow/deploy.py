@@ -26,6 +26,7 @@ from localai_deploy.workflow.apply import (
     open_run,
     run_steps,
 )
+from localai_deploy.workflow.fit_writing import record_fit
 from localai_deploy.workflow.observe import PlannedHost, plan_host
 from localai_deploy.workflow.provision import Rest, provision
 from localai_deploy.workflow.telling import Say
@@ -117,7 +118,16 @@ def _configure(
         planned = {step.kind for one in ready for step in one.plan.steps}
         run_steps(run, [kind for kind in DEPLOY_STEPS if kind in planned], listener)
         good = [one for one in ready if one.host.name in run.good_hosts]
-        return _verify(run, good, on_check, on_check_progress) if good else None
+        report = _verify(run, good, on_check, on_check_progress) if good else None
+        if report is not None:
+            _record_fits(good, report, outcomes)
+        return report
+
+
+def _record_fits(good: Sequence[PlannedHost], report: Report, outcomes: Mapping[str, HostOutcome]) -> None:
+    for one in good:
+        if trouble := record_fit(one, report):
+            outcomes[one.host.name].notes += (trouble,)
 
 
 def _open(

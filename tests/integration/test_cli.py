@@ -142,7 +142,7 @@ def test_verify_as_text(place: Place, deployed: Any) -> None:
     *checks, verdict = seen.stdout.splitlines()
     assert len(checks) == 15
     assert all(line.startswith("✓ ") for line in checks)
-    assert verdict == "box: proven (14 passed, 0 failed, 1 skipped)"
+    assert verdict == "box: proven (15 passed, 0 failed, 1 skipped)"
 
 
 def test_verify_goes_on_when_one_host_is_down(place: Place, deployed: Any, tmp_path: Path) -> None:

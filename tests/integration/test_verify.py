@@ -46,7 +46,7 @@ PORT = 8080
 ALL = {
     *("record", "environment-locked", "service-active", "executable", "command-line", "hardening"),
     *("port-bound", "key-file", "key-required", "health", "models-listed", "completion"),
-    *("runtime-build", "model-hash"),
+    *("runtime-build", "model-hash", "offload"),
 }
 NEED_THE_SERVICE = ALL - {"record", "environment-locked", "hardening", "key-file", "model-hash"}
 PASSWORD = "a password with 'quotes' & $signs"

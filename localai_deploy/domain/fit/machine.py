@@ -31,19 +31,23 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """A device that is too small: what it must have, and what it has."""
+    """A device that is too small: what it should have, and what it has.
+
+    :param least_bytes: the parts alone, without margin and without what is to stay free.
+    """
 
     name: str
     kind: str
     needed_bytes: int
     there_bytes: int
+    least_bytes: int
 
 
 def shortages(estimate: Estimate, machine: Machine) -> tuple[Shortage, ...]:
     """List the devices of ``machine`` that are too small for what ``estimate`` says."""
     there = [card.memory_bytes for card in machine.cards] + [machine.ram_bytes]
     return tuple(
-        Shortage(need.name, need.kind, needed, size)
+        Shortage(need.name, need.kind, needed, size, need.total_bytes)
         for need, size in zip(estimate.devices, there, strict=True)
         if (needed := needed_bytes(need, machine)) > size and (size or need.kind == "gpu")
     )

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from localai_deploy.domain.fit.server_log import ServerMemory, UsedDevice, server_memory
 from localai_deploy.verifier.checking import Evidence, check, expect_none, fail
 from localai_deploy.verifier.checks.test_gpu import applicable
 from localai_deploy.verifier.expectations import Expected
 from localai_deploy.verifier.gpu_evidence import GpuState, GpuWork, NvmlCard, same_slot
-from localai_deploy.verifier.offload import MIB, Offload, UsedDevice, read_log
 from localai_deploy.verifier.proof import MEMORY, OFFLOAD, WORK
 
+MIB = 1 << 20
 MARGIN = 0.1
 CONTEXT_BYTES = 700 * MIB
 """At most what CUDA takes for itself in a process: 555 MiB were measured on a card of 188 multiprocessors."""
@@ -26,10 +27,10 @@ LEAST_UTILISATION_RISE = 5
 def test_gpu_offload(
     gpu: GpuState, work: GpuWork, expected: Expected, planned_card: Sequence[str], evidence: Evidence
 ) -> None:
-    told = read_log(work.text)
+    told = server_memory(work.lines)
     evidence.update(
         planned_layers=expected.gpu_layers,
-        layers=list(told.layers) if told.layers else None,
+        layers=list(told.offloaded) if told.offloaded else None,
         devices=[f"{one.backend} ({one.name}) {one.pci}".strip() for one in told.devices],
         libraries=list(work.libraries),
         log=[line for _, line in work.log if "offload" in line or "using device" in line],
@@ -52,14 +53,14 @@ def library_problems(work: GpuWork) -> Iterator[str]:
         yield f"the server has not loaded libcuda (it has {loaded}): a build for the CPU, or no driver"
 
 
-def layer_problems(told: Offload, planned: int, log_error: str) -> Iterator[str]:
+def layer_problems(told: ServerMemory, planned: int, log_error: str) -> Iterator[str]:
     """Whether as many layers as planned are on a card; ``planned`` above the model's number means all."""
     if planned <= 0:
         yield "a card is planned, but the deployment puts no layer on it"
-    if told.layers is None:
+    if told.offloaded is None:
         yield f"the server's log tells of no layer on a card{': ' + log_error if log_error else ''}"
         return
-    done, there = told.layers
+    done, there = told.offloaded
     if done == 0 or done != min(planned, there):
         yield f"the server put {done} of {there} layers on a card, not {min(planned, there)}"
     if not told.devices:
@@ -89,7 +90,7 @@ def is_planned(card: NvmlCard, planned: Sequence[str]) -> bool:
 def test_gpu_memory(
     gpu: GpuState, work: GpuWork, expected: Expected, planned_card: Sequence[str], evidence: Evidence
 ) -> None:
-    told = read_log(work.text).cuda_bytes
+    told = server_memory(work.lines).cuda_bytes
     predicted = expected.gpu_memory_bytes or told
     held = {card.uuid: work.held_bytes(card.uuid) for card in gpu.cards}
     evidence.update(

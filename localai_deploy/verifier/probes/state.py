@@ -24,8 +24,12 @@ UNIT_PROPERTIES = (
     "MainPID",
     "User",
     "DropInPaths",
+    "InvocationID",
 )
 NOBODY = 65534
+LOG_LINES = "buffer size =|offloaded [0-9]+/[0-9]+ layers"
+"""What of the server's log is asked for; its start alone tells it."""
+MOST_LOG_LINES = 500
 _EXPOSURE = re.compile(r"exposure level for .*: ([0-9]+(?:\.[0-9]+)?)")
 
 
@@ -53,6 +57,7 @@ def gather(request: dict[str, Any]) -> dict[str, Any]:
         "version": run_version(pid, request["executable"]),
         "listeners": listeners(request["port"], pid),
         "key_file": key_file(request["api_key_file"]),
+        "server_log": read_log(unit.get("InvocationID", "")),
         "exposure": read_exposure(request["unit"]),
         "pci_devices": read_pci_devices("/sys/bus/pci/devices"),
     }
@@ -93,6 +98,15 @@ def read_unit(unit: str) -> dict[str, str]:
     """Properties of the unit; empty without systemd."""
     _, text = run("systemctl", "show", unit, f"--property={','.join(UNIT_PROPERTIES)}")
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def read_log(invocation: str) -> list[str]:
+    """Lines about memory and layers that the unit's present run wrote; none without a journal."""
+    if not invocation:
+        return []
+    asked = (f"_SYSTEMD_INVOCATION_ID={invocation}", "--output=cat", "--quiet", "--no-pager")
+    _, text = run("journalctl", *asked, f"--grep={LOG_LINES}")
+    return [line for line in text.splitlines() if re.search(LOG_LINES, line)][:MOST_LOG_LINES]
 
 
 def read_exposure(unit: str) -> dict[str, Any]:

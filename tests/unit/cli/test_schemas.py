@@ -108,7 +108,7 @@ def test_plans_of_all_golden_cases(case: str) -> None:
         (("explain",), None, "explain"),
         (("explain", "usage"), None, "explain"),
         (("config", "show", "box"), None, "config"),
-        (("config", "check", "box"), None, "error"),
+        (("config", "check", "box"), None, "config-check"),
         (("upp",), None, "error"),
         (("plan", "box", *MODEL), {"box": "second-run"}, "plan"),
         (("plan", "box", *MODEL, "--bind", "192.0.2.7"), {"box": "second-run"}, "plan"),

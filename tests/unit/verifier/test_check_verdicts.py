@@ -37,6 +37,7 @@ CHECKS = [
     "completion",
     "runtime-build",
     "model-hash",
+    "offload",
     "gpu-driver",
     "gpu-card",
     "gpu-kernel",
@@ -333,3 +334,47 @@ def test_the_order_of_arguments_is_the_plans() -> None:
     arguments = [COMMAND[0], *ARGUMENTS[3:5], *ARGUMENTS[1:3], *ARGUMENTS[5:]]
     found = verdicts(state=changed(STATE, "process/arguments", arguments))
     assert found["command-line"] == ("fail", "the arguments stand in another order")
+
+
+ON_CARDS = [
+    "load_tensors: offloading output layer to GPU",
+    "load_tensors: offloaded 17/47 layers to GPU",
+    "load_tensors:   CPU_Mapped model buffer size =  9815.10 MiB",
+    "load_tensors:        CUDA0 model buffer size =  5975.25 MiB",
+    "llama_kv_cache:      CUDA0 KV buffer size =   256.00 MiB",
+    "sched_reserve:      CUDA0 compute buffer size =   254.00 MiB",
+    "sched_reserve:  CUDA_Host compute buffer size =    25.01 MiB",
+]
+
+
+ON_HOST = [
+    "0.00.304.075 I load_tensors:   CPU_Mapped model buffer size =    92.10 MiB",
+    "0.00.305.945 I llama_kv_cache:        CPU KV buffer size =    90.00 MiB",
+]
+
+
+def offload(log: list[str], planned: int) -> tuple[str, str]:
+    expected = changed(EXPECTED, "record/gpu_layers", planned)
+    return verdicts(expected, changed(STATE, "server_log", log))["offload"]
+
+
+def test_the_planned_layers_are_on_the_card() -> None:
+    assert offload(ON_CARDS, 17) == ("pass", "")
+    assert offload(ON_HOST, 0) == ("pass", "")
+
+
+@pytest.mark.parametrize(
+    ("log", "planned", "detail"),
+    [
+        (ON_HOST, 17, "17 layers are planned on cards, and the server tells of none there"),
+        ([], 17, "no card holds weights"),
+        (ON_CARDS, 47, "17 of 47 layers are on cards, not 47"),
+        (ON_CARDS, 0, "CUDA0 holds weights, and no layer is planned there"),
+        (["load_tensors: offloaded 0/47 layers to GPU"], 17, "0 of 47 layers are on cards, not 17"),
+        ([ON_CARDS[1]], 17, "no card holds weights"),
+    ],
+    ids=["cpu-only-build", "no-log", "fewer", "none-planned", "ngl-0", "no-weights"],
+)
+def test_another_offload_than_planned_is_red(log: list[str], planned: int, detail: str) -> None:
+    outcome, why = offload(log, planned)
+    assert (outcome, detail in why) == ("fail", True)

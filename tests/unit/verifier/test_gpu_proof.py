@@ -23,9 +23,9 @@ from gpu_samples import (
 )
 from verifier_doubles import EXPECTED, RECORD, changed, verdicts
 
+from localai_deploy.domain.fit.server_log import UsedDevice, buffers, load_seconds, server_memory
 from localai_deploy.verifier import proof
 from localai_deploy.verifier.gpu_evidence import GpuState, Library, same_slot
-from localai_deploy.verifier.offload import UsedDevice, load_seconds, read_log
 
 STEPS = ["gpu-driver", "gpu-card", "gpu-kernel", "gpu-offload", "gpu-memory", "gpu-work", "gpu-xid"]
 OTHER_CARD = {**CARD, "uuid": OTHER_UUID, "name": "NVIDIA GeForce GTX 1050 Ti", "ids": "10de:1c82"}
@@ -365,11 +365,11 @@ def test_the_page_has_the_table_and_the_cases() -> None:
 
 
 def test_what_the_log_tells() -> None:
-    told = read_log("\n".join(text for _, text in LOG))
-    assert told.layers == (31, 31)
+    told = server_memory(text for _, text in LOG)
+    assert told.offloaded == (31, 31)
     assert told.devices == (UsedDevice("CUDA0", NAME, "0000:01:00.0"),)
     assert round(told.cuda_bytes / MIB, 1) == 279.1
-    assert {(one.device, one.part) for one in told.buffers} == {
+    assert set(buffers(text for _, text in LOG)) == {
         ("CPU_Mapped", "model"),
         ("CUDA0", "model"),
         ("CUDA_Host", "output"),
@@ -388,7 +388,7 @@ def test_what_the_log_tells() -> None:
     ],
 )
 def test_older_and_odd_lines_about_devices(line: str, device: UsedDevice) -> None:
-    assert read_log(line).devices == (device,)
+    assert server_memory([line]).devices == (device,)
 
 
 def test_versions_of_module_and_libraries() -> None:

@@ -100,13 +100,13 @@ def test_two_hosts_one_after_the_other(tmp_path: Path) -> None:
     report = verify(inventory(tmp_path, {"alpha": here(), "beta": here()}), hosts=("alpha", "beta"))
     hosts = [result.host for result in report.results]
     assert hosts == sorted(hosts)
-    assert len(report.of_host("alpha")) == len(report.of_host("beta")) == 15
+    assert len(report.of_host("alpha")) == len(report.of_host("beta")) == 16
 
 
 def test_a_host_that_the_inventory_lacks_fails_every_check(tmp_path: Path) -> None:
     report = verify(inventory(tmp_path, {"alpha": here()}), hosts=("beta",))
     assert {result.detail for result in report.results} == {"beta is not in the inventory"}
-    assert len(report.failures) == len(report.results) == 15
+    assert len(report.failures) == len(report.results) == 16
 
 
 def test_a_host_without_expectations_fails_every_check(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_host_without_expectations_fails_every_check(tmp_path: Path) -> None:
     assert {result.detail for result in report.failures} == {
         "the inventory has no localai_expected for alpha"
     }
-    assert len(report.failures) == 15
+    assert len(report.failures) == 16
 
 
 def test_expectations_that_cannot_be_used(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_broken_inventory_fails_with_ansibles_reason(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yml"
     bad.write_text("all: [\n")
     report = verify(good, bad)
-    assert len(report.failures) == 15
+    assert len(report.failures) == 16
     assert "the inventory cannot be read: " in report.failures[0].detail
     assert "bad.yml" in report.failures[0].detail
 
@@ -139,7 +139,7 @@ def test_a_host_that_refuses_the_connection(tmp_path: Path) -> None:
     variables = {"ansible_host": "127.0.0.1", "ansible_port": 1, "localai_expected": EXPECTED}
     started = time.monotonic()
     report = verify(inventory(tmp_path, {"alpha": variables}))
-    assert len(report.failures) == 15
+    assert len(report.failures) == 16
     assert "Connection refused" in report.failures[0].detail
     assert time.monotonic() - started < 30
 
@@ -232,7 +232,7 @@ def test_nothing_of_the_users_surroundings_is_picked_up(
     monkeypatch.setenv("PYTHONOPTIMIZE", "2")
     monkeypatch.setenv("ANSIBLE_HOST_KEY_CHECKING", "False")
     report = verify(inventory(tmp_path, {"alpha": here()}))
-    assert len(report.results) == 15
+    assert len(report.results) == 16
     assert not report.passed
 
 

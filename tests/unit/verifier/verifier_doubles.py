@@ -122,6 +122,13 @@ STATE = {
     "listeners": [{"address": "127.0.0.1", "port": 8080, "pid": 812, "process": "llama-server"}],
     "key_file": {"mode": "0600", "uid": 0, "gid": 0, "is_regular": True, "shortest_key": 43},
     "exposure": {"tool": True, "level": 1.2, "error": ""},
+    "server_log": [
+        "0.00.303.001 I load_tensors: offloaded 31/31 layers to GPU",
+        "0.00.304.075 I load_tensors:   CPU_Mapped model buffer size =    28.69 MiB",
+        "0.00.304.077 I load_tensors:        CUDA0 model buffer size =    92.10 MiB",
+        "0.00.305.945 I llama_kv_cache:      CUDA0 KV buffer size =    90.00 MiB",
+        "0.00.717.670 I sched_reserve:      CUDA0 compute buffer size =    97.00 MiB",
+    ],
     "pci_devices": ["8086:29c0", "1af4:1041", "10de:2684", "10de:22ba"],
 }
 REFUSED = {
