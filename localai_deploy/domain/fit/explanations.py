@@ -54,7 +54,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         title="Nobody knows whether a model fits",
         cause="Its header could not be read: no network, a server without ranges, another format.",
         detection="One or two range requests to where the model comes from.",
-        fix="Make the source reachable from the controller; without that name the layers for a card (--gpu-layers).",
+        fix="Make the source reachable from the controller; else name the layers for a card.",
     ),
     "fit-does-not-fit": Explanation(
         title="A model does not fit into this machine as wished",
