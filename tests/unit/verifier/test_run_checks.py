@@ -190,7 +190,7 @@ def test_time_over_is_a_failure_of_whatever_has_no_result(tmp_path: Path) -> Non
     late = {result.check_id for result in report.failures if result.detail == over}
     assert late >= {"key-required", "health", "completion", "model-hash", "verifier"}
     assert "record" not in late
-    assert len(report.results) == 15 + 1
+    assert len(report.results) == 16 + 1
 
 
 def test_a_run_that_dies_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
