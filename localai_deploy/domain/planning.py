@@ -125,9 +125,16 @@ def make_removal(name: str, facts: HostFacts, *, purge: bool, unfinished: bool =
             StepKind.PREPARE,
             Action.REMOVE,
             "remove the packages and the user that came with us, last our mark",
+            _wsl_conf_back(facts),
         ),
     ]
     return HostPlan(name, tuple(steps), _removal_findings(name, facts))
+
+
+def _wsl_conf_back(facts: HostFacts) -> tuple[Change, ...]:
+    if paths.WSL_FILE not in facts.files:
+        return ()
+    return (Change(paths.WSL_CONF, "systemd=true under [boot]", "as it was; Windows reads it at the next start"),)
 
 
 def _driver_removal(facts: HostFacts) -> tuple[Step, ...]:
