@@ -56,7 +56,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         title="systemd does not run on the host",
         cause="The service is a systemd unit; containers often run without.",
         detection="/run/systemd/system on the host.",
-        fix="Install systemd-sysv and boot with it. On WSL up switches systemd on by itself (wsl-systemd-off).",
+        fix="Install systemd-sysv and boot with it. On WSL `up` switches it on (wsl-systemd-off).",
     ),
     "python-missing": Explanation(
         title="The host has no Python",
@@ -108,7 +108,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "packages-broken": Explanation(
         title="The package database is not in order",
-        cause="An installation was cut off, or a package's own script failed; apt refuses all others until then.",
+        cause="An installation was cut off, or a package's own script failed; until then apt refuses others.",
         detection="dpkg's states of packages, and its journal, while nobody holds the package database.",
         fix="sudo dpkg --configure -a, then sudo apt-get --fix-broken install; its output names the package.",
     ),

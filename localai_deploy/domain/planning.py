@@ -134,7 +134,9 @@ def make_removal(name: str, facts: HostFacts, *, purge: bool, unfinished: bool =
 def _wsl_conf_back(facts: HostFacts) -> tuple[Change, ...]:
     if paths.WSL_FILE not in facts.files:
         return ()
-    return (Change(paths.WSL_CONF, "systemd=true under [boot]", "as it was; Windows reads it at the next start"),)
+    return (
+        Change(paths.WSL_CONF, "systemd=true under [boot]", "as it was; Windows reads it at the next start"),
+    )
 
 
 def _driver_removal(facts: HostFacts) -> tuple[Step, ...]:

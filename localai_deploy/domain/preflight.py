@@ -18,8 +18,8 @@ UNPACKED_RATIO = 4
 """An unpacked conda environment is at most about four times its archives (measured on CUDA packages)."""
 RESERVE = 1.10
 """Free space beyond a download, so that a full disk does not stop the host (pitfall pull-corrupt)."""
-SCRATCH_BYTES = {"/etc": 1 << 20, "/tmp": 32 << 20, "/usr": 64 << 20, "/var": 64 << 20}
-"""What Debian packages, records and Ansible's own modules take, with reserve (measured: 1, 3, 21, 30 MiB)."""
+SCRATCH_BYTES = {"/etc": 1 << 20, "/tmp": 32 << 20, "/usr": 64 << 20, "/var": 64 << 20}  # noqa: S108 - looked at
+"""Room for Debian packages, records and Ansible's own modules: a rule of thumb."""
 
 
 def preflight(spec: HostSpec, facts: HostFacts) -> tuple[Finding, ...]:
@@ -54,7 +54,7 @@ def _system(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
             "systemd-missing",
             f"systemd does not run on {spec.name}",
             "the service is a systemd unit",
-            "sudo apt install systemd-sysv, and boot with it; in a container without it nothing can be served",
+            "sudo apt install systemd-sysv, and boot with it; a container without it cannot serve",
         )
     if not facts.python_version:
         yield _blocker(

@@ -17,7 +17,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="/run/systemd/system and /etc/wsl.conf on the host.",
         fix=(
             "up writes that line (the others stay, the old file is kept, down restores it) and ends; then "
-            "wsl.exe --terminate DISTRIBUTION in Windows (WSL 0.67.6 or newer), open it again, and run up again."
+            "wsl.exe --terminate DISTRIBUTION in Windows (WSL 0.67.6 or newer), open it, and run up again."
         ),
     ),
     "wsl-restart-needed": Explanation(
@@ -25,8 +25,8 @@ EXPLANATIONS: dict[str, Explanation] = {
         cause="/etc/wsl.conf is read when Windows starts the distribution, not when Linux would reboot.",
         detection="/etc/wsl.conf switches systemd on, and systemd does not run.",
         fix=(
-            "In Windows: wsl.exe --terminate DISTRIBUTION, then open it again. Over SSH its server has to come up "
-            "by itself: sudo systemctl enable ssh. If systemd still does not run: wsl.exe --update."
+            "In Windows: wsl.exe --terminate DISTRIBUTION, then open it again. For SSH its server has to come "
+            "up by itself: sudo systemctl enable ssh. If systemd still does not run: wsl.exe --update."
         ),
     ),
     "wsl-windows-drive": Explanation(
@@ -37,7 +37,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "wsl-networking": Explanation(
         title="Windows does not reach the API",
-        cause="The API listens on loopback, which Windows shares by forwarding or by mirrored networking only.",
+        cause="The API listens on loopback, which Windows shares by forwarding or mirrored networking only.",
         detection="networkingMode and localhostForwarding in the Windows user's .wslconfig.",
         fix="networkingMode=mirrored under [wsl2] in .wslconfig, then wsl.exe --shutdown.",
     ),

@@ -97,7 +97,7 @@ def _on_windows(text: str) -> dict[str, str]:
 
 
 def _windows(text: str) -> WindowsSettings:
-    """Out of lines of base64: a path, and what the file holds. Of several users' files none is known to count."""
+    """Out of lines of base64, a path and what the file holds; of several users' files none can be chosen."""
     files = [line.split(" ") for line in text.splitlines() if line.count(" ") == 1]
     if len(files) != 1:
         return WindowsSettings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from localai_deploy.domain import paths
 from localai_deploy.domain.deployment import Deployment
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.plan import Finding, Severity
@@ -13,7 +14,7 @@ from localai_deploy.domain.units import format_bytes
 from localai_deploy.domain.wsl.facts import MIRRORED, NAT, WslFacts
 
 MEMORY_RESERVE = 1.25
-"""The system, the runtime and a small context beside the weights."""
+"""The system, the runtime and a small context beside the weights: a rule of thumb."""
 _DRIVER_PACKAGES = re.compile(
     r"libcuda1|libnvidia-(compute|ml1|gl|cfg1|decode|encode|extra|fbc1).*|cuda-drivers.*|nvidia-smi|nvidia-open.*"
     r"|nvidia-(driver|kernel|dkms|utils|compute-utils|firmware|headless|tesla|legacy).*"
@@ -68,7 +69,8 @@ def wsl_memory(deployment: Deployment, facts: HostFacts) -> Iterator[Finding]:
         f"WSL gives {deployment.spec.name} {format_bytes(facts.memory_bytes)} of memory, "
         f"{served.file_name} wants {need}",
         f"{said}; Windows keeps the rest for itself",
-        f"write memory=… under [wsl2] into {windows.path or _PROFILE_FILE}, then in Windows: wsl.exe --shutdown",
+        f"write memory=… under [wsl2] into {windows.path or _PROFILE_FILE},\n"
+        "then in Windows: wsl.exe --shutdown",
     )
 
 
@@ -108,15 +110,14 @@ def _restart(name: str, facts: HostFacts) -> Iterator[Finding]:
 def restart_advice(wsl: WslFacts) -> str:
     """How a person restarts the distribution, and what else that ends."""
     return (
-        f"in Windows: wsl.exe --terminate {wsl.distribution or 'DISTRIBUTION'} (it ends everything that runs in "
-        "it),\nopen it again, then run the same command"
+        f"in Windows: wsl.exe --terminate {wsl.distribution or 'DISTRIBUTION'} (it ends everything that "
+        "runs in it),\nopen it again, then run the same command"
     )
 
 
 def _drivers(name: str, facts: HostFacts) -> Iterator[Finding]:
-    packages = [
-        one.package for one in facts.nvidia.packages if _DRIVER_PACKAGES.fullmatch(one.package.partition(":")[0])
-    ]
+    names = (one.package for one in facts.nvidia.packages)
+    packages = [name for name in names if _DRIVER_PACKAGES.fullmatch(name)]
     if packages:
         yield Finding(
             "wsl-driver",
@@ -141,7 +142,8 @@ def _places(name: str, wsl: WslFacts) -> Iterator[Finding]:
 def _networking(name: str, wsl: WslFacts) -> Iterator[Finding]:
     if not is_reached_from_windows(wsl):
         windows = wsl.windows
-        off = "localhostForwarding=false" if windows.networking_mode == NAT else f"networkingMode={windows.networking_mode}"
+        mode = windows.networking_mode
+        off = "localhostForwarding=false" if mode == NAT else f"networkingMode={mode}"
         yield Finding(
             "wsl-networking",
             Severity.WARNING,
@@ -149,6 +151,20 @@ def _networking(name: str, wsl: WslFacts) -> Iterator[Finding]:
             f"{windows.path} says {off}",
             f"write networkingMode={MIRRORED} under [wsl2] there, then in Windows: wsl.exe --shutdown",
         )
+
+
+def windows_access(wsl: WslFacts, port: int) -> dict[str, str]:
+    """Where Windows' own programs find the API of a loopback address, and the command that shows its key.
+
+    Empty when this is no WSL, or Windows does not reach it.
+    """
+    if not is_reached_from_windows(wsl):
+        return {}
+    named = f"-d {wsl.distribution} " if wsl.distribution else ""
+    return {
+        "endpoint": f"http://localhost:{port}/v1",
+        "key_command": f"wsl.exe {named}-u root cat {paths.API_KEY_FILE}",
+    }
 
 
 def is_reached_from_windows(wsl: WslFacts) -> bool:

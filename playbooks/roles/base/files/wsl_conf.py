@@ -116,7 +116,7 @@ def restart_problem(name: str) -> dict[str, str]:
     return {
         "error_id": "wsl-restart-needed",
         "what": f"{name} has to be restarted by Windows",
-        "why": "/etc/wsl.conf switches systemd on, and WSL reads that file only when it starts a distribution",
+        "why": "WSL reads /etc/wsl.conf, which switches systemd on, only when it starts a distribution",
         "hint": (
             "in Windows: wsl.exe --terminate DISTRIBUTION (wsl.exe --list names it; it ends everything that "
             "runs in it), open it again, and run the same command"

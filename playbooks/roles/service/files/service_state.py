@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """State of a service unit and its server. Standard library only; changes nothing.
 
-``look``  prints {has_systemd, load_state, active_state, needs_reload, restarts, ready, stale}; stale: files newer
-          than the server
+``look``  prints {has_systemd, load_state, active_state, needs_reload, restarts, ready, stale: newer files}
 ``wait``  prints {state: loading|ready|dead, ...}; when dead, an error object with the journal's end, exit 3
 """
 
@@ -34,7 +33,7 @@ LISTEN = "0A"
 
 
 def unit_properties(unit: str) -> dict[str, str]:
-    """Properties that systemd knows of the unit, also of one that is not there; none while it does not run."""
+    """Properties that systemd knows of the unit, also of one that is not there, or while it does not run."""
     if not has_systemd():
         return {"LoadState": "not-found", "ActiveState": "inactive"}
     text = _output("systemctl", "show", f"{unit}.service", f"--property={','.join(PROPERTIES)}")
