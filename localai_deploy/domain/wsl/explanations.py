@@ -25,7 +25,7 @@ EXPLANATIONS: dict[str, Explanation] = {
         cause="/etc/wsl.conf is read when Windows starts the distribution, not when Linux would reboot.",
         detection="/etc/wsl.conf switches systemd on, and systemd does not run.",
         fix=(
-            "In Windows: wsl.exe --terminate DISTRIBUTION, then open it again. For SSH its server has to come "
+            "In Windows: wsl.exe --terminate DISTRIBUTION, then open it again. For SSH its server must come "
             "up by itself: sudo systemctl enable ssh. If systemd still does not run: wsl.exe --update."
         ),
     ),
