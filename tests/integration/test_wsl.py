@@ -1,4 +1,4 @@
-"""WSL on an imitation: what is refused, systemd by wsl.conf, the whole job with and without a card, and back."""
+"""WSL on an imitation: what is refused, systemd by wsl.conf, the whole job with and without a card, back."""
 
 from __future__ import annotations
 

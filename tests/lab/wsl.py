@@ -1,4 +1,4 @@
-"""Make a lab host look like a WSL distribution: its kernel's name, Windows' drive, driver folder and settings.
+"""Make a lab host look like a WSL distribution: name of the kernel, Windows' drive, driver and settings.
 
 What is real: Debian, systemd, SSH. What is not: the kernel, ``/dev/dxg`` (a node without a driver), the
 drive (a tmpfs whose device is called ``C:\\``), everything that Windows itself would do.
