@@ -95,10 +95,11 @@ def _key_values(text: str) -> dict[str, str]:
 
 
 def _virtualization(sections: Mapping[str, str]) -> str:
-    if told := _line(sections, "virtualization"):
+    told = _line(sections, "virtualization")
+    if told not in {"", "none", "microsoft"}:
         return told
     has_card = sections.get("dxg", "").strip() and sections.get("wsl_libraries", "").strip()
-    return "wsl" if "microsoft" in sections.get("kernel_version", "").lower() or has_card else ""
+    return "wsl" if "microsoft" in sections.get("kernel_version", "").lower() or has_card else told
 
 
 def _wsl(sections: Mapping[str, str]) -> WslFacts:

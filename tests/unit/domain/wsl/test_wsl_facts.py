@@ -36,6 +36,7 @@ def test_another_host_tells_nothing_of_wsl() -> None:
     [
         (WSL, 2),
         (WSL | {"virtualization": ""}, 2),
+        (WSL | {"virtualization": "microsoft\n"}, 2),
         (
             WSL
             | {"kernel": "4.4.0-19041-Microsoft\n", "kernel_version": "Linux version 4.4.0-19041-Microsoft"},
@@ -46,7 +47,16 @@ def test_another_host_tells_nothing_of_wsl() -> None:
         (WSL | {"virtualization": "docker\n"}, 0),
         (WSL | {"kernel_version": "Linux version 5.15.0-azure", "virtualization": "microsoft\n"}, 0),
     ],
-    ids=["wsl 2", "told by the kernel", "wsl 1", "own kernel, card", "dxg alone", "docker", "azure"],
+    ids=[
+        "wsl 2",
+        "told by the kernel",
+        "taken for a VM",
+        "wsl 1",
+        "own kernel, card",
+        "dxg alone",
+        "docker",
+        "azure",
+    ],
 )
 def test_recognised_by_kernel_and_card(sections: dict[str, str], version: int) -> None:
     assert parse_facts(encode_sections(sections)).wsl.version == version
