@@ -19,15 +19,14 @@ from localai_deploy.workflow.observe import PlannedHost
 from tests.unit.cli.host_double import CASES, MODEL, HostDouble
 
 PACKAGE = LockedPackage("llama.cpp", "1", "cpu_0", "linux-64", "a" * 64, "linux-64/x.conda", 5)
+SERVED = ModelFile(MODEL, "m.gguf", "https://x/m.gguf", sha256="c" * 64, size_bytes=5)
 
 
 def lines(facts: HostFacts) -> list[str]:
     flags = Overrides({"localai_models": Sourced((MODEL,), "test"), "localai_port": Sourced(9000, "test")})
     (host,) = load_hosts(["admin@box"], None, flags)
     lock = EnvironmentLock("cpu", "linux-64", "conda-forge", (PACKAGE,))
-    deployment = deployment_of(
-        host.spec(), lock, (ModelFile(MODEL, "m.gguf", "https://x/m.gguf", "c" * 64, 5),)
-    )
+    deployment = deployment_of(host.spec(), lock, (SERVED,))
     target = HostDouble("box", "card-wsl")
     planned = PlannedHost(host, target, facts, deployment, HostPlan("box", ()))
     return list(_service_lines(planned, deployment))
