@@ -238,16 +238,16 @@ def test_a_host_without_python(case: Case) -> None:
 
 
 def test_each_host_in_trouble_is_named_with_its_line_and_the_others_are_looked_at(case: Case) -> None:
-    off = case.variables(ansible_host=ADDRESS, ansible_port=free_port())
+    asleep = case.variables(ansible_host=ADDRESS, ansible_port=free_port())
     stranger = case.variables(ansible_user="nobody-of-that-name")
-    hosts = {"off": off, "box": case.variables(), "stranger": stranger}
+    hosts = {"asleep": asleep, "box": case.variables(), "stranger": stranger}
     folder = write_inventory(case.user.home / "inventory", hosts)
     lines = (folder / "hosts.yml").read_text().splitlines()
     ended = case.user.run("plan", "--inventory", str(folder), "-o", "json")
     assert ended.code == 3
     told = {host["host"]: host for host in ended.data["hosts"]}
     assert (told["box"]["blockers"], len(told["box"]["steps"])) == ([], 6)
-    for name, error_id in (("off", "host-unreachable"), ("stranger", "ssh-auth-failed")):
+    for name, error_id in (("asleep", "host-unreachable"), ("stranger", "ssh-auth-failed")):
         error = told[name]["error"]
         assert error["id"] == error_id
         assert error["what"].startswith(
