@@ -25,6 +25,7 @@ from localai_deploy.domain.vm_settings import NODE_SETTINGS
 from localai_deploy.errors import InputError
 from localai_deploy.inventory_connection import become_password_of, connection_of
 from localai_deploy.inventory_nodes import NODES_GROUP, Nodes, vm_wish
+from localai_deploy.inventory_places import NOWHERE, Places, places_of
 from localai_deploy.inventory_sources import find_broken_file, find_source
 
 INFERENCE_GROUP = "inference"
@@ -52,6 +53,7 @@ class InventoryHost:
     settings: Mapping[str, Sourced]
     secrets: Secrets = Secrets()
     vm: VmWish | None = None
+    places: Places = NOWHERE
 
     def spec(self) -> HostSpec:
         """The typed spec; InputError ``gpu-needs-node``."""
@@ -186,7 +188,9 @@ def _from_inventory(
         name = str(entry["name"])
         connection = connection_of(name, entry["variables"])
         secrets = Secrets(become_password_of(name, entry["variables"]))
-        found.append(_host(name, connection, variables[name], overrides, secrets, nodes))
+        host = _host(name, connection, variables[name], overrides, secrets, nodes)
+        places = places_of(sources, entry, password_is_asked_for=bool(overrides.become_password))
+        found.append(replace(host, places=places))
     return found
 
 

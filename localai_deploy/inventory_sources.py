@@ -29,6 +29,17 @@ def find_source(inventories: Sequence[Path], host: str, groups: Sequence[str], n
     return str(inventories[-1])
 
 
+def find_host(inventories: Sequence[Path], host: str) -> str:
+    """``FILE:LINE`` at which a host is listed, else the last inventory's own path."""
+    for inventory in inventories[::-1]:
+        for path in _inventory_files(inventory):
+            mappings = _mappings(_composed(path), ())
+            listed = (_line_in(node, host) for trail, node in mappings if trail[-1:] == ("hosts",))
+            if line := next(filter(None, listed), 0) or _line_of_text(path, host):
+                return f"{_named(path, inventory, inventories)}:{line}"
+    return str(inventories[-1])
+
+
 def _root(inventory: Path) -> Path:
     return inventory if inventory.is_dir() else inventory.parent
 

@@ -17,6 +17,7 @@ from localai_deploy.domain import paths
 from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.deployment import Deployment
 from localai_deploy.domain.units import format_bytes
+from localai_deploy.domain.wsl.findings import windows_access
 from localai_deploy.errors import ExitCode
 from localai_deploy.verifier.report import Outcome, Report
 from localai_deploy.workflow.apply import HostOutcome
@@ -84,6 +85,8 @@ def _host_data(one: Looked, result: DeployResult) -> dict[str, Any]:
         served = planned.deployment.models[0]
         data |= endpoint_data(planned.deployment, planned.target.connection)
         data["model"] = {"file_name": served.file_name, "sha256": served.sha256}
+        windows = windows_access(planned.facts.wsl, planned.deployment.spec.port)
+        data |= {"windows": windows} if windows else {}
     if one.host.name in result.written:
         data["inventory"] = str(result.written[one.host.name].resolve())
     if result.report:
@@ -139,6 +142,8 @@ def _service_lines(planned: PlannedHost, deployment: Deployment) -> Iterator[str
     if tunnel:
         yield f"  from here {tunnel}"
     yield f"  key       sudo cat {paths.API_KEY_FILE} (on the host)"
+    if windows := windows_access(planned.facts.wsl, deployment.spec.port):
+        yield f"  windows   {windows['endpoint']} on this PC; key: {windows['key_command']}"
     model = deployment.models[0]
     digest = model.sha256[:12] or "of the first download"
     yield f"  model     {model.file_name} ({format_bytes(model.size_bytes)}, sha256 {digest})"

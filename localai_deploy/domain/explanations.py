@@ -48,9 +48,9 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "systemd-missing": Explanation(
         title="systemd does not run on the host",
-        cause="The service is a systemd unit; containers and older WSL set-ups run without.",
+        cause="The service is a systemd unit; containers often run without.",
         detection="/run/systemd/system on the host.",
-        fix=("On WSL put systemd=true under [boot] in /etc/wsl.conf and restart the distribution."),
+        fix="Install systemd-sysv and boot with it. On WSL `up` switches it on (wsl-systemd-off).",
     ),
     "python-missing": Explanation(
         title="The host has no Python",
@@ -99,6 +99,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         cause="First-boot upgrades and unattended-upgrades hold it for minutes.",
         detection="A lock of apt or dpkg is held.",
         fix="Nothing to do: the base role waits up to five minutes.",
+    ),
+    "packages-broken": Explanation(
+        title="The package database is not in order",
+        cause="An installation was cut off, or a package's own script failed; until then apt refuses others.",
+        detection="dpkg's states of packages, and its journal, while nobody holds the package database.",
+        fix="sudo dpkg --configure -a, then sudo apt-get --fix-broken install; its output names the package.",
     ),
     "no-space": Explanation(
         title="The disk is too small",

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from localai_deploy.domain.gpu.nvidia_facts import NvidiaFacts
+from localai_deploy.domain.wsl.facts import WslFacts
 
 _CORRUPT_KEY = "$corrupt"
 
@@ -120,6 +121,7 @@ class HostFacts:
     :param apt_locked: another process holds a lock of apt or dpkg.
     :param fit: what we recorded of how its model lies in memory.
     :param driver: what our role wrote down of the card's driver.
+    :param packages_broken: what dpkg says of packages that are half installed; empty: there are none.
     """
 
     hostname: str
@@ -151,6 +153,8 @@ class HostFacts:
     apt_locked: bool = False
     nvidia: NvidiaFacts = field(default_factory=NvidiaFacts)
     driver: Record = None
+    packages_broken: str = ""
+    wsl: WslFacts = field(default_factory=WslFacts)
 
     def listener(self, port: int) -> Listener | None:
         """Find who listens on ``port``, on any address."""
@@ -181,6 +185,7 @@ class HostFacts:
             values["files"] = {path: FileFact(**one) for path, one in values["files"].items()}
         values["cpu_flags"] = tuple(values.get("cpu_flags", ()))
         values["nvidia"] = NvidiaFacts.from_data(values.get("nvidia", {}))
+        values["wsl"] = WslFacts.from_data(values.get("wsl", {}))
         unit = dict(values.get("unit", {}))
         values["unit"] = UnitFact(**unit | {"command": tuple(unit.get("command", ()))})
         return cls(**values)

@@ -7,7 +7,7 @@ to learn how far the unfinished step came. A step kind without an observation ca
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from enum import StrEnum
 from typing import Any
@@ -19,6 +19,7 @@ from localai_deploy.domain.lock import LockedPackage
 from localai_deploy.domain.plan import Change, StepKind
 from localai_deploy.domain.reference import ModelFile
 from localai_deploy.domain.units import format_bytes
+from localai_deploy.domain.wsl.findings import switches_systemd_on
 
 
 class State(StrEnum):
@@ -51,7 +52,17 @@ def observe_step(kind: StepKind, deployment: Deployment, facts: HostFacts) -> Ob
 
 
 def observe_prepare(deployment: Deployment, facts: HostFacts) -> Observation:
-    """Compare the ownership record."""
+    """Compare the ownership record, and on WSL whether systemd is switched on."""
+    seen = _observe_record(deployment, facts)
+    if not switches_systemd_on(facts):
+        return seen
+    change = Change(paths.WSL_CONF, "", "systemd=true under [boot]")
+    if seen.state is State.PRESENT:
+        return Observation(State.PARTIAL, "systemd is off", (change,))
+    return replace(seen, changes=(*seen.changes, change))
+
+
+def _observe_record(deployment: Deployment, facts: HostFacts) -> Observation:
     record = facts.deployment
     wanted = deployment.record()
     if record is None or isinstance(record, CorruptRecord):

@@ -24,6 +24,7 @@ from localai_deploy.domain.preflight import disk_findings, memory_findings, pref
 from localai_deploy.domain.remains import anything_of_ours
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.domain.units import format_bytes
+from localai_deploy.domain.wsl.findings import wsl_memory
 
 _ACTION = {
     State.ABSENT: Action.CREATE,
@@ -53,7 +54,8 @@ def make_plan(
     kinds = (kind for kind in HOST_STEPS if kind is not StepKind.DRIVER or has_card)
     steps = tuple(_step(kind, deployment, facts) for kind in kinds)
     memory = partial_findings(fit, spec) if fit else memory_findings(deployment, facts)
-    return HostPlan(spec.name, steps, (*findings, *disk_findings(deployment, facts), *memory), fit)
+    space = (*disk_findings(deployment, facts), *memory, *wsl_memory(deployment, facts, fit))
+    return HostPlan(spec.name, steps, (*findings, *space), fit)
 
 
 def _step(kind: StepKind, deployment: Deployment, facts: HostFacts) -> Step:
@@ -130,9 +132,18 @@ def make_removal(name: str, facts: HostFacts, *, purge: bool, unfinished: bool =
             StepKind.PREPARE,
             Action.REMOVE,
             "remove the packages and the user that came with us, last our mark",
+            _wsl_conf_back(facts),
         ),
     ]
     return HostPlan(name, tuple(steps), _removal_findings(name, facts))
+
+
+def _wsl_conf_back(facts: HostFacts) -> tuple[Change, ...]:
+    if paths.WSL_FILE not in facts.files:
+        return ()
+    return (
+        Change(paths.WSL_CONF, "systemd=true under [boot]", "as it was; Windows reads it at the next start"),
+    )
 
 
 def _driver_removal(facts: HostFacts) -> tuple[Step, ...]:

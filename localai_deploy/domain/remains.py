@@ -72,7 +72,7 @@ def _prepare(facts: HostFacts) -> Observation:
     records = [
         path
         for path in _managed(facts, f"{paths.CONFIG_DIR}/")
-        if path in {paths.DEPLOYMENT_FILE, paths.PACKAGES_FILE, paths.PACKAGES_BEFORE_FILE}
+        if path in {paths.DEPLOYMENT_FILE, paths.PACKAGES_FILE, paths.PACKAGES_BEFORE_FILE, paths.WSL_FILE}
     ]
     if not records and facts.deployment is None:
         return Observation(State.ABSENT, "the host is not marked as ours")

@@ -71,6 +71,7 @@ def _runtime(deployment: Deployment) -> dict[str, Any]:
     return {
         "llama_cpp_prefix": deployment.prefix,
         "llama_cpp_variant": deployment.spec.variant,
+        **({"llama_cpp_environment": dict(deployment.environment)} if deployment.environment else {}),
         "llama_cpp_package": {
             "name": package.name,
             "version": package.version,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from localai_deploy.domain.lock import Variant
-from localai_deploy.domain.paths import environment_prefix
+from localai_deploy.domain.paths import WSL_LIBRARIES, environment_prefix
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.runtimes.base import API_KEY_FILE_TOKEN
 
@@ -44,6 +44,6 @@ class LlamaCpp:
         )
 
     def environment(self, spec: HostSpec) -> dict[str, str]:
-        """Nothing: all is on the command line, where it can be seen."""
-        del spec
-        return {}
+        """All is on the command line, where it can be seen, but for where WSL has Windows' libraries."""
+        on_wsl = spec.driver is not None and spec.driver.is_wsl
+        return {"LD_LIBRARY_PATH": WSL_LIBRARIES} if on_wsl else {}

@@ -27,7 +27,7 @@ nvidia() {
   for key in /var/lib/dkms/mok.pub /var/lib/shim-signed/mok/MOK.der; do
     [ -f "$key" ] && mokutil --test-key "$key" 2>&1
   done | section secure_boot_keys
-  dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\n' '*nvidia*' libcuda1 2>/dev/null |
+  dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\n' '*nvidia*' libcuda1 'cuda-drivers*' 2>/dev/null |
     section nvidia_packages
   running=$(uname -r)
   names=$(apt-cache pkgnames 2>/dev/null | grep -E "^(libcuda1|nvidia-(open-)?kernel-(open-)?dkms|nvidia-driver-cuda\
@@ -40,6 +40,18 @@ nvidia() {
     --query-gpu=pci.device_id,driver_version --format=csv,noheader 2>/dev/null | section wsl_cards
 }
 
+# What only WSL has; its drives of Windows are looked at for the user's own settings of WSL.
+wsl() {
+  file wsl_conf /etc/wsl.conf
+  timeout 5 wslpath -w / 2>/dev/null | section wsl_root
+  [ -d /usr/lib/wsl/lib ] && echo yes | section wsl_libraries
+  disk_of /opt/localai-deploy $MODELS | section wsl_places
+  sed -nE 's/^([A-Za-z]:|drvfs)[^ ]* ([^ ]+) .*/\2/p' /proc/mounts | while read -r drive; do
+    for config in "$drive"/Users/*/.wslconfig; do
+      [ -r "$config" ] && printf '%s %s\n' "$(printf %s "$config" | encode)" "$(head -c 65536 "$config" | encode)"
+    done
+  done | section wsl_configs
+}
 # A record that is there but cannot be read is told as an empty one.
 record() { file "$@" || { { [ -e "$2" ] || [ -L "$2" ]; } && section "$1" </dev/null; }; }
 
@@ -60,12 +72,16 @@ file kernel_version /proc/version
 systemctl --version 2>/dev/null | section systemd
 python3 --version 2>&1 | section python
 
-for path in /opt/localai-deploy /var/lib/localai-deploy; do
-  there=$path
-  while [ ! -d "$there" ]; do there=${there%/*}; there=${there:-/}; done
-  printf '%s ' "$path"
-  df -Pk "$there" 2>/dev/null | tail -n 1
-done | section free
+disk_of() { # the file system that each path lies on, or would
+  for path in "$@"; do
+    there=$path
+    while [ ! -d "$there" ]; do there=${there%/*}; there=${there:-/}; done
+    printf '%s ' "$path"
+    df -Pk "$there" 2>/dev/null | tail -n 1
+  done
+}
+disk_of /opt/localai-deploy /var/lib/localai-deploy /etc /tmp /usr /var | section free
+if grep -qsi microsoft /proc/version || [ -e /dev/dxg ]; then wsl; fi
 
 sockets=$(ss -Hltnp 2>/dev/null) && printf '%s\n' "$sockets" | section sockets
 [ -n "$sockets" ] || cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | section proc_net
@@ -121,6 +137,10 @@ done | section records
 for path in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock; do
   inode=$(stat -c %i "$path" 2>/dev/null) && grep -E "^[0-9]+: [^-].*:$inode " /proc/locks
 done 2>/dev/null | section apt_locks
+# Half installed, unpacked or half configured, or in need of reinstallation; and what dpkg left in its journal.
+{ dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 2>/dev/null | sed -nE 's/^.([HUF].|.R) (.*)/\2/p' | head -n 10
+  ls -1 /var/lib/dpkg/updates 2>/dev/null | sed -nE '1s/^[0-9]+$/dpkg was interrupted/p'
+} | tr '\n' ' ' | section packages_broken
 echo 1 | section end
 }
 main </dev/null

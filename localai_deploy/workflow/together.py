@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory_places import placed
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ def _answer(host: InventoryHost, question: Callable[[InventoryHost], T]) -> Answ
     try:
         return Answer(host, question(host))
     except LocalaiError as error:
-        return Answer(host, error=error)
+        return Answer(host, error=placed(error, host.name, host.places))
 
 
 def _run_all(threads: Sequence[threading.Thread]) -> None:

@@ -20,6 +20,10 @@ Runs before all others. The first thing it writes is `deployment.json`, the last
 removes. What apt really added is told from the package lists before and after, also when a run was cut off
 in between, and kept in `installed-packages.json`; `uninstall` removes exactly that, less what something else
 on the host needs by then. An account that was there before is neither changed nor removed.
+
+On WSL without systemd it sets `systemd=true` under `[boot]` of `/etc/wsl.conf`, keeps the file as it was, and
+fails with what to do in Windows; after that restart it goes on. `uninstall` puts the file back, or takes back
+that line alone where somebody changed the file since.
 """,
     "conda": """
 Compares `conda-meta` and the files themselves with the lock: what is missing, foreign, damaged or of another

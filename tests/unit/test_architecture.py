@@ -32,6 +32,7 @@ LAYERS = {
     "inventory_sources": 3,
     "inventory_node_ssh": 3,
     "inventory_nodes": 3,
+    "inventory_places": 3,
     "inventory_reader": 3,
     "workflow": 4,
     "cli": 5,

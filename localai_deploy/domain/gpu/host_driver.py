@@ -76,8 +76,6 @@ def driver_of(
     cards = [card_of(parse_pci_id(one)) for one in ids]
     if not given and not any(card.cuda_majors for card in cards):
         return _unused(name, cards[0])
-    if facts.virtualization == "wsl" and (broken := _wsl_problem(name, facts)):
-        return broken
     choice = _chosen(name, facts, cards, None if wanted == ANY_SOURCE else PackageSource(wanted))
     if isinstance(choice, Finding):
         return choice
@@ -144,21 +142,6 @@ def _recorded(facts: HostFacts) -> tuple[DriverOffer, ...]:
         return ()
     signed = package.startswith("linux-modules-")
     return (DriverOffer(source, package, modules, version, version, signed_for_kernel=signed),)
-
-
-def _wsl_problem(name: str, facts: HostFacts) -> Finding | None:
-    modules = [
-        one.package for one in facts.nvidia.packages if "dkms" in one.package or one.package == "libcuda1"
-    ]
-    if modules:
-        return Finding(
-            "wsl-driver",
-            Severity.BLOCKER,
-            f"{name} is WSL and has Linux packages of the driver: {', '.join(modules)}",
-            "they hide the libraries of Windows' own driver",
-            f"sudo apt-get purge {' '.join(modules)}; the driver belongs on Windows only",
-        )
-    return None
 
 
 def _declined(name: str) -> Finding:
