@@ -16,6 +16,8 @@ _VAULTED = "$ANSIBLE_VAULT"
 Position = tuple[int, int]
 """Line and column, from 1."""
 Keys = Mapping[str, Position]
+_COMPOSED = ("compose",)
+"""Below this key a plugin that asks for hosts makes variables of what it hears."""
 
 
 def keys_of(node: yaml.Node | None) -> dict[str, Position]:
@@ -74,10 +76,10 @@ class InventoryFile:
         return {name: position for keys in listed for name, position in keys.items()}
 
     def variable(self, host: str, groups: Sequence[str], name: str) -> Position | None:
-        """A variable beside the hosts: the host's own, else its innermost group's."""
+        """A variable beside the hosts: the host's own, else its innermost group's, else a composed one."""
         if not self.mappings:
             return self._word(host, name)
-        owners = [("hosts", host), *((group, "vars") for group in groups)]
+        owners = [("hosts", host), *((group, "vars") for group in groups), _COMPOSED]
         found = (keys.get(name) for owner in owners for keys in self._by_owner.get(owner, ()))
         return next(filter(None, found), None)
 
@@ -106,7 +108,7 @@ class InventoryFile:
     def set_beside_hosts(self) -> Iterator[tuple[str, Position]]:
         """Names of variables of hosts and groups, also those that a plugin composes."""
         for trail, node in self.mappings:
-            if trail[-1:] in {("vars",), ("compose",)} or trail[-2:-1] == ("hosts",):
+            if trail[-1:] in {("vars",), _COMPOSED} or trail[-2:-1] == ("hosts",):
                 yield from keys_of(node).items()
         if not self.mappings:
             for number, words in self._words():

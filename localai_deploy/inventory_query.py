@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,10 @@ from localai_deploy.inventory_sources import Sources, find_broken_file
 INFERENCE_GROUP = "inference"
 NODES_GROUP = "proxmox_nodes"
 VMS_GROUP = "proxmox_vms"
+_PLUGIN_FAILED = re.compile(
+    r"^\[WARNING\]: Failed to parse inventory with 'auto' plugin: (.+)$", re.MULTILINE
+)
+"""Why a dynamic inventory could not be asked; Ansible's error only says that it could not."""
 
 
 def known_names(inventory: Path, vault_password_file: Path | None = None) -> frozenset[str]:
@@ -79,6 +84,7 @@ def ask(
     if "error" in answer:
         place = next(filter(None, map(find_broken_file, sources)), "")
         why = f"{place}: {answer['error']}" if place else str(answer["error"])
+        why += "".join(f"\n{reason}" for reason in _PLUGIN_FAILED.findall(done.stderr))
         raise InputError("inventory-unreadable", f"inventory {shown(sources)} cannot be read", why=why)
     return dict(answer)
 

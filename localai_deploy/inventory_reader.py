@@ -46,8 +46,10 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
     from ansible.parsing.vault import VaultLib
+    from ansible.plugins.loader import init_plugin_loader
     from ansible.vars.manager import VariableManager
 
+    init_plugin_loader()
     loader = DataLoader()
     password_files = [question["vault_password_file"]] if question["vault_password_file"] else []
     secrets = CLI.setup_vault_secrets(
