@@ -134,6 +134,8 @@ def _deployed_lines(
         memory = memory_of(report, planned.host.name)
         for text in memory_lines(planned.plan.fit, memory) if memory and planned.plan.fit else ():
             yield from hanging(text, first="  memory    ", rest=" " * 12, width=width)
+    elif planned and planned.deployment:
+        yield f"{planned.host.name}: done, not verified (--tags); changed={outcome.changed}"
 
 
 def _service_lines(planned: PlannedHost, deployment: Deployment) -> Iterator[str]:

@@ -250,9 +250,8 @@ def test_each_host_in_trouble_is_named_with_its_line_and_the_others_are_looked_a
     for name, error_id in (("asleep", "host-unreachable"), ("stranger", "ssh-auth-failed")):
         error = told[name]["error"]
         assert error["id"] == error_id
-        assert error["what"].startswith(
-            f"{name} (hosts.yml:{lines.index(f'    {name}:') + 1}): no SSH connection"
-        )
+        place = f"hosts.yml:{lines.index(f'    {name}:') + 1}"
+        assert f"{name}: the inventory has it in {place}" in error["why"]
 
 
 @contextmanager

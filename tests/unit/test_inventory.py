@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from localai_deploy.domain.settings import Sourced
-from localai_deploy.errors import ExitCode, InputError, LocalaiError
+from localai_deploy.errors import InputError
 from localai_deploy.inventory import Overrides, load_hosts
-from localai_deploy.inventory_places import Places, placed
 
 NO_FLAGS = Overrides()
 
@@ -236,30 +235,15 @@ def test_a_password_of_several_lines_is_refused_unseen(tmp_path: Path, written: 
 def test_a_host_knows_where_it_is_listed_and_where_its_password_is(inventory: Path) -> None:
     (inventory / "host_vars" / "nas" / "vault.yml").write_text("---\nansible_become_pass: secret\n")
     nas, den = load_hosts([], inventory, NO_FLAGS)
-    assert nas.places == Places("hosts.yml:5", "host_vars/nas/vault.yml:2")
-    assert den.places == Places("hosts.yml:9")
+    assert (nas.place, nas.secrets.become_source) == ("hosts.yml:5", "host_vars/nas/vault.yml:2")
+    assert (den.place, den.secrets.become_source) == ("hosts.yml:9", "")
     (asked,) = load_hosts(["nas"], inventory, Overrides(become_password="typed"))
-    assert asked.places == Places("hosts.yml:5")
+    assert "terminal" in asked.secrets.become_source
     (ad_hoc,) = load_hosts(["admin@192.0.2.7"], None, NO_FLAGS)
-    assert ad_hoc.places == Places()
+    assert ad_hoc.place == ""
 
 
 def test_a_host_of_an_ini_file_knows_its_line(tmp_path: Path) -> None:
     (tmp_path / "hosts.ini").write_text("# nas\n[inference]\nden\nnas ansible_host=192.0.2.7\n")
     (nas,) = load_hosts(["nas"], tmp_path / "hosts.ini", NO_FLAGS)
-    assert nas.places == Places("hosts.ini:4")
-
-
-@pytest.mark.parametrize(
-    ("error_id", "what"),
-    [
-        ("host-unreachable", "nas (hosts.yml:5): no way in"),
-        ("sudo-password-wrong", "nas (vault.yml:2): no way in"),
-        ("host-held", "no way in"),
-    ],
-)
-def test_an_error_names_the_place_to_correct(error_id: str, what: str) -> None:
-    error = LocalaiError(error_id, "no way in", why="because", hint="do", exit_code=ExitCode.PARTIAL)
-    told = placed(error, "nas", Places("hosts.yml:5", "vault.yml:2"))
-    assert (told.what, told.why, told.hint, told.exit_code) == (what, "because", "do", ExitCode.PARTIAL)
-    assert placed(error, "nas", Places()) is error
+    assert nas.place == "hosts.ini:4"
