@@ -1,7 +1,8 @@
-"""WSL on an imitation: what is refused, systemd by wsl.conf, the whole job with and without a card, back."""
+"""WSL on an imitation: what is refused, systemd by wsl.conf, the whole job and back."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,6 @@ from tests.lab.wsl import (
 pytestmark = pytest.mark.host
 
 WSL_CONF = "# mine\n[user]\ndefault=ann\n"
-UNIT = "etc/systemd/system/localai-llama-cpp.service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,18 @@ def test_a_linux_driver_is_refused_though_it_hides_the_card(pc: Pc) -> None:
     assert blocker["hint"].startswith("sudo apt-get purge libcuda1;")
 
 
+def test_with_a_card_the_driver_is_windows_and_the_build_is_for_it(pc: Pc) -> None:
+    give_card(pc.host)
+    try:
+        (host,) = pc.run("plan").data["hosts"]
+    finally:
+        pc.host.root("rm", "-r", "/usr/lib/wsl", "/dev/dxg")
+    steps = {step["kind"]: step for step in host["steps"]}
+    assert host["blockers"] == []
+    assert (steps["driver"]["action"], "560.94" in steps["driver"]["reason"]) == ("keep", True)
+    assert "cuda129" in json.dumps(steps["environment"]["changes"])
+
+
 @pytest.mark.slow
 def test_systemd_is_switched_on_the_restart_is_waited_for_and_down_takes_it_back(pc: Pc) -> None:
     with without_systemd(pc) as conf:
@@ -158,21 +170,3 @@ def test_the_whole_job_and_back(pc: Pc) -> None:
         assert down.code == 0, down
         assert difference(before, pc.host.state()) == []
         hide_systemd(pc.host)
-
-
-@pytest.mark.slow
-def test_with_a_card_the_driver_is_windows_and_its_libraries_are_on_the_path(pc: Pc) -> None:
-    before = pc.host.state()
-    give_card(pc.host)
-    packages = pc.host.root("dpkg-query", "-W", "-f", "${Package}\n").split()
-    ended = pc.run("up", "--yes")
-    assert ended.code == 4, "there is no card, and the proof notices"
-    unit = (pc.host.rootfs / UNIT).read_text()
-    assert 'Environment="LD_LIBRARY_PATH=/usr/lib/wsl/lib"' in unit
-    assert "DeviceAllow=/dev/dxg rw" in unit
-    added = {*pc.host.root("dpkg-query", "-W", "-f", "${Package}\n").split()} - {*packages}
-    assert not [name for name in added if "nvidia" in name or "cuda" in name]
-    down = pc.run("down", "--yes", "--purge")
-    assert down.code == 0, down
-    pc.host.root("rm", "-r", "/usr/lib/wsl", "/dev/dxg")
-    assert difference(before, pc.host.state()) == []

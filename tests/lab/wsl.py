@@ -26,7 +26,7 @@ _FILES = {
         "C:\\134 /mnt/c tmpfs mode=0755 0 0\n"
     ),
 }
-_NVIDIA_SMI = "#!/bin/sh\necho '0x268410DE, 580.97'\n"
+_NVIDIA_SMI = "#!/bin/sh\necho '0x268410DE, 560.94'\n"
 _SYSTEMD, _HIDDEN = "/run/systemd/system", "/run/systemd/hidden"
 
 
