@@ -340,6 +340,35 @@ def test_a_card_that_does_not_come_back(place: Place, monkeypatch: pytest.Monkey
     assert place.machine().up().actions["start"] == "change"
 
 
+SLOT, OTHER_SLOT = "0000:01:00", "0000:02:00"
+
+
+@pytest.mark.parametrize("fault", ["drivers", "bad_resets", "slow_starts"])
+def test_a_vm_that_does_not_start_with_its_new_card_is_as_it_was(place: Place, fault: str) -> None:
+    """The group is not viable, the second start fails, the start takes too long: it runs on without it."""
+    assert place.machine().up().code == 0
+    before = deepcopy(place.state())
+    node = place.site.cluster.nodes["pve1"]
+    node.pci_devices[3]["iommugroup"] = node.pci_devices[1]["iommugroup"]
+    setattr(node, fault, {OTHER_SLOT + ".0": "nouveau"} if fault == "drivers" else frozenset({SLOT}))
+    ended = place.machine(gpus=(SLOT,), accepted=("iommu-group-shared",)).up()
+    assert (ended.code, ended.error_id) == (5, "reset" if fault == "bad_resets" else "pve-start-failed")
+    assert "VM 9209 is as it was, without the card" in ended.text
+    assert place.state() == before
+    assert lease_of(place) == []
+    assert place.machine().up().actions == dict.fromkeys(("image", "vm", "start"), "keep")
+
+
+def test_a_vm_that_was_made_for_a_card_that_fails_stays_to_be_looked_at(place: Place) -> None:
+    place.site.cluster.nodes["pve1"].bad_resets = frozenset({SLOT})
+    ended = place.machine(gpus=(SLOT,)).up()
+    assert (ended.code, ended.error_id) == (5, "reset")
+    assert "VM 9209 does not start a second time with its cards" in ended.text
+    assert lease_of(place) == [("ai1", 9209)]
+    assert place.machine(gpus=()).up().code == 0
+    assert (place.site.cluster.vms[9209].body.state(), lease_of(place)) == ("running", [])
+
+
 def test_a_token_of_the_run_role(place: Place) -> None:
     """Without Mapping.Modify the card is used and no lease is written."""
     place.site.cluster.mappings["gpu0"] = Mapping("gpu0", [ENTRY])

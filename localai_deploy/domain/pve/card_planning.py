@@ -228,5 +228,7 @@ def may_lease(mapping: str, node: NodeFacts) -> bool:
 
 
 def _has_lease(choice: CardChoice, holder: Holder, node: NodeFacts) -> bool:
+    """Also by its id, once the VM has one: a run may have been cut off before it wrote that."""
     leases = read_leases(choice.mapping.description) if choice.mapping else ()
-    return any(one.node == node.node and one.holder.is_same(holder) for one in leases)
+    named = (one.holder for one in leases if one.node == node.node and one.holder.is_same(holder))
+    return any(one.vmid == holder.vmid or not holder.vmid for one in named)
