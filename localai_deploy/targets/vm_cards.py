@@ -116,6 +116,17 @@ def take_cards_back(node: PveNode, plan: VmPlan, vm: VmFacts) -> None:
         node.vms.start(vmid)
 
 
+def without_onboot(plan: VmPlan) -> list[str]:
+    """What to say of a VM whose card was moved away: starting with its node went with the card."""
+    vm = plan.vm
+    if vm is None or not vm.block.gave or str(vm.config.get("onboot", 0)) != "0":
+        return []
+    return [
+        f"VM {vm.vmid} does not start with its node: that goes with a card that is moved; "
+        f"on the node: qm set {vm.vmid} --onboot 1"
+    ]
+
+
 def untested(cards: CardsPlan, vm: VmFacts) -> tuple[str, ...]:
     """Cards with which the VM was not stopped and started yet, as its block notes them."""
     return tuple(one.proof for one in cards.choices if one.proof not in vm.block.tested)

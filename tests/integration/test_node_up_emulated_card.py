@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(3 * 3600)]
 
 MAPPING = "localai-sandbox-0000-01-00"
-ENTRY = "node=sandbox,path=0000:01:00,id=1234:1111,iommugroup=14"
+ENTRY = "node=sandbox,path=0000:01:00,id=1234:1111,iommugroup=14,subsystem-id=1af4:1100"
 CARD = ("--gpu", "01:00")
 
 

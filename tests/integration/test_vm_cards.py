@@ -237,6 +237,10 @@ def test_a_card_that_was_moved_is_the_other_vms(place: Place, moved: tuple[Machi
     ended = first.up()
     assert (ended.code, ended.text) == (0, "")
     assert ended.actions == {"image": "keep", "card": "keep", "vm": "change", "start": "change"}
+    assert ended.notes == (
+        "VM 9209 does not start with its node: that goes with a card that is moved; "
+        "on the node: qm set 9209 --onboot 1",
+    )
     assert "hostpci0" not in config_of(place)
     assert (noted(place, 9209), noted(place, other.vmid)) == (NotedCards(), NotedCards(has=(MAPPING,)))
     assert first.up().actions == dict.fromkeys(("image", "vm", "start"), "keep")
