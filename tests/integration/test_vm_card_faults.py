@@ -18,6 +18,7 @@ CARD = {
     "lease": Step(r"PUT /cluster/mapping/pci/"),
 }
 LATER = {
+    "resize": Step(r"PUT .*/resize$", "resize"),
     "create": Step(r"POST /nodes/pve1/qemu$", "qmcreate"),
     "start": Step(r"POST .*/status/start$", "qmstart"),
 }
