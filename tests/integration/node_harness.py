@@ -37,18 +37,24 @@ class Moment(StrEnum):
     """When a run is killed."""
 
     INTENT = "intent written"
+    MAPPED = "mapping made"
+    LEASED = "lease written"
     DOWNLOAD = "middle of download"
     UPLOADED = "seed uploaded"
     CREATING = "create task runs"
     CREATED = "created, not whole"
     BEFORE_RESIZE = "before resize"
     RESIZED = "after resize"
+    UNNAMED = "lease without id"
     AGENT = "waiting for agent"
     FIRST_BOOT = "first boot goes on"
     BOOTED = "first boot over"
     DETACHED = "detached, seed there"
+    RESET = "off for reset test"
+    UNTESTED = "reset not noted"
     CHANGED = "values wait"
     SHUT_DOWN = "after the shutdown"
+    FREED = "lease given back"
     DELETING = "delete task runs"
 
 
@@ -57,12 +63,14 @@ class KillPoint:
     """One kill; ``then`` is the command that is run afterwards.
 
     :param command: ``up``, ``change`` (an ``up`` with other values) or ``down``.
+    :param card: the VM is to have a card.
     """
 
     step: StepKind
     moment: Moment
     command: str = "up"
     then: str = ""
+    card: bool = False
 
     @property
     def next(self) -> str:
@@ -70,7 +78,8 @@ class KillPoint:
         return self.then or self.command
 
     def __str__(self) -> str:
-        return f"{self.command}: {self.step.value}, {self.moment.value}, then {self.next}"
+        card = ", with a card" if self.card else ""
+        return f"{self.command}: {self.step.value}, {self.moment.value}, then {self.next}{card}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +92,21 @@ class Place:
 
 
 _VM = r"/nodes/sandbox/qemu/\d+"
+_MAPPING = r"/cluster/mapping/pci/[^/]+"
 _INTENTS: Mapping[tuple[str, StepKind], Place] = {
     ("up", StepKind.IMAGE): Place("POST .*/download-url$"),
+    ("up", StepKind.CARD): Place("POST /cluster/mapping/pci$"),
     ("up", StepKind.VM): Place("POST /pools$"),
     ("up", StepKind.START): Place(f"POST {_VM}/status/start$"),
     ("down", StepKind.VM): Place(f"POST {_VM}/status/shutdown$"),
 }
 _PLACES: Mapping[Moment, Place] = {
+    Moment.MAPPED: Place(f"PUT {_MAPPING}$"),
+    Moment.LEASED: Place(f"PUT {_MAPPING}$", "after"),
+    Moment.UNNAMED: Place(f"PUT {_MAPPING}$", nth=2),
+    Moment.RESET: Place(f"POST {_VM}/status/start$", nth=2),
+    Moment.UNTESTED: Place(f"PUT {_VM}/config$", nth=3),
+    Moment.FREED: Place(f"PUT {_MAPPING}$", "after"),
     Moment.DOWNLOAD: Place("GET /nodes/sandbox/tasks/.*:download:.*/status$", "after", 2),
     Moment.UPLOADED: Place("POST /nodes/sandbox/qemu$"),
     Moment.CREATING: Place("GET /nodes/sandbox/tasks/.*:qmcreate:.*/status$", "after", 2),
