@@ -20,7 +20,7 @@ from localai_deploy.domain.fit.speed import touched
 from localai_deploy.domain.models.catalogue import default_model
 from localai_deploy.domain.units import format_bytes
 from localai_deploy.errors import ExitCode, InputError, LocalaiError
-from localai_deploy.workflow.fitting import Hub, choose_offered, look_at
+from localai_deploy.workflow.fitting import Hub, choose_offered, look_at, with_companions
 
 
 @click.command(epilog="Example: localai-deploy fit --model hf:ORG/REPO/FILE.gguf --gpu 'RTX 3090'")
@@ -39,6 +39,7 @@ def fit(**options: Any) -> int:  # noqa: ANN401
     wanted, hub = asked(options), hub_of(options)
     text = options["model"][0] if options["model"] else _usual(wanted)
     offered = look_at(text, wanted.room_bytes, hub)
+    offered = with_companions(offered, options["draft"] or "", options["projector"] or "", hub)
     offered, choice = choose_offered(offered, wanted.wish, wanted.machine, wanted.freedom, hub, wanted.timing)
     return _print(wanted, choice, options)
 

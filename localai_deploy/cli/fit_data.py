@@ -67,6 +67,8 @@ def _device_data(need: DeviceNeed, memory_bytes: int) -> dict[str, Any]:
         "kv_bytes": need.kv_bytes,
         "compute_bytes": need.compute_bytes,
         "context_overhead_bytes": need.context_overhead_bytes,
+        "draft_bytes": need.draft_bytes,
+        "projector_bytes": need.projector_bytes,
         "margin_bytes": need.margin_bytes,
         "total_bytes": need.total_bytes,
         "memory_bytes": memory_bytes or None,

@@ -44,63 +44,68 @@ class Asked:
         return max(cards, 0) or self.machine.ram_bytes or _ROOM_WITHOUT_MEMORY
 
 
+_WRITING = (
+    click.option("--hub", envvar="HF_ENDPOINT", default=DEFAULT_HUB, help="Base URL of the model hub."),
+    click.option(
+        "--picture", type=click.Path(path_type=Path), help="With --matrix: also draw it, as .svg or .png."
+    ),
+    click.option("--csv", type=click.Path(path_type=Path), help="With --matrix: also write it as CSV."),
+    click.option("--matrix", is_flag=True, help="Models by cards: each --gpu and --vram by itself."),
+    click.option(
+        "--calibration",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="What `fit --measured … -o json` printed on this machine: later figures rest on it.",
+    ),
+    click.option("--measured", type=float, help="Tokens/s of generation that were measured here."),
+)
+_MACHINE = (
+    click.option("--host-bandwidth", type=float, help="Of the host's memory, GB/s. [assumed: 40]"),
+    click.option("--bandwidth", type=float, help="Of the cards given by --vram, GB/s."),
+    click.option("--reserve", metavar="SIZE", help="Left free on each card. [default: 1GiB]"),
+    click.option("--ram", metavar="SIZE", help="The host's memory; without it none is judged."),
+    click.option("--node", metavar="N", help="The cards and the memory of a Proxmox node."),
+    click.option("--host", "real", is_flag=True, help="This machine's own cards and memory."),
+    click.option("--vram", metavar="SIZE", multiple=True, help="A card of this memory, as 8GiB; several."),
+    click.option(
+        "--gpu", metavar="ID|NAME", multiple=True, help="A card: 10de:2204, 'RTX 3090'; several together."
+    ),
+)
+_WISH = (
+    click.option("--cpu-moe", metavar="N|auto", help="Blocks whose experts stay on the host."),
+    click.option(
+        "--parallel", type=click.IntRange(1), default=1, show_default=True, help="Slots of the server."
+    ),
+    click.option("--cache-type-v", type=_CACHE_TYPES, default="f16", help="Of values. [default: f16]"),
+    click.option("--cache-type-k", type=_CACHE_TYPES, default="f16", help="Of keys. [default: f16]"),
+    click.option(
+        "--ubatch",
+        type=click.IntRange(1),
+        default=512,
+        show_default=True,
+        help="Tokens computed at once.",
+    ),
+    click.option(
+        "--flash-attention", type=click.Choice(["on", "off", "auto"]), default="auto", help="auto is on."
+    ),
+    click.option("--gpu-layers", metavar="N|all|auto", default="auto", help="99 means all. [default: auto]"),
+    click.option("--context", metavar="N|max", default="4096", help="Tokens of all slots. [default: 4096]"),
+)
+_MODEL = (
+    click.option("--projector", metavar="REF", help="What turns pictures or sound into embeddings."),
+    click.option("--draft", metavar="REF", help="A small model beside it that guesses tokens ahead."),
+    click.option(
+        "--model",
+        metavar="REF",
+        multiple=True,
+        help="hf:ORG/REPO/FILE, hf:ORG/REPO (the quantisation is chosen), a catalogue name, "
+        "https://…, or a path. Without it: one of the catalogue's that the cards take.",
+    ),
+)
+
+
 def fit_options(command: Command) -> Command:
-    """Options of ``fit``, in the order of its help."""
-    for option in (
-        click.option("--hub", envvar="HF_ENDPOINT", default=DEFAULT_HUB, help="Base URL of the model hub."),
-        click.option(
-            "--picture", type=click.Path(path_type=Path), help="With --matrix: also draw it, as .svg or .png."
-        ),
-        click.option("--csv", type=click.Path(path_type=Path), help="With --matrix: also write it as CSV."),
-        click.option("--matrix", is_flag=True, help="Models by cards: each --gpu and --vram by itself."),
-        click.option(
-            "--calibration",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="What `fit --measured … -o json` printed on this machine: later figures rest on it.",
-        ),
-        click.option("--measured", type=float, help="Tokens/s of generation that were measured here."),
-        click.option("--host-bandwidth", type=float, help="Of the host's memory, GB/s. [assumed: 40]"),
-        click.option("--bandwidth", type=float, help="Of the cards given by --vram, GB/s."),
-        click.option("--reserve", metavar="SIZE", help="Left free on each card. [default: 1GiB]"),
-        click.option("--cpu-moe", metavar="N|auto", help="Blocks whose experts stay on the host."),
-        click.option(
-            "--parallel", type=click.IntRange(1), default=1, show_default=True, help="Slots of the server."
-        ),
-        click.option("--cache-type-v", type=_CACHE_TYPES, default="f16", help="Of values. [default: f16]"),
-        click.option("--cache-type-k", type=_CACHE_TYPES, default="f16", help="Of keys. [default: f16]"),
-        click.option(
-            "--ubatch",
-            type=click.IntRange(1),
-            default=512,
-            show_default=True,
-            help="Tokens computed at once.",
-        ),
-        click.option(
-            "--flash-attention", type=click.Choice(["on", "off", "auto"]), default="auto", help="auto is on."
-        ),
-        click.option(
-            "--gpu-layers", metavar="N|all|auto", default="auto", help="99 means all. [default: auto]"
-        ),
-        click.option(
-            "--context", metavar="N|max", default="4096", help="Tokens of all slots. [default: 4096]"
-        ),
-        click.option("--ram", metavar="SIZE", help="The host's memory; without it none is judged."),
-        click.option("--node", metavar="N", help="The cards and the memory of a Proxmox node."),
-        click.option("--host", "real", is_flag=True, help="This machine's own cards and memory."),
-        click.option(
-            "--vram", metavar="SIZE", multiple=True, help="A card of this memory, as 8GiB; several."
-        ),
-        click.option(
-            "--gpu", metavar="ID|NAME", multiple=True, help="A card: 10de:2204, 'RTX 3090'; several together."
-        ),
-        click.option(
-            "--model",
-            metavar="REF",
-            multiple=True,
-            help="hf:ORG/REPO/FILE, hf:ORG/REPO (the quantisation is chosen), a catalogue name, "
-            "https://…, or a path. Without it: one of the catalogue's that the cards take.",
-        ),
-    ):
+    """Options of ``fit``; click lists those first that are given last."""
+    for option in (*_WRITING, *_WISH, *_MACHINE, *_MODEL):
         command = option(command)
     return node_options(command)
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from localai_deploy.domain.fit.choice import Choice, Freedom, choose
 from localai_deploy.domain.fit.machine import Machine
 from localai_deploy.domain.fit.offer import Candidate, candidate_of, offers_of, scaled, worth_reading
+from localai_deploy.domain.fit.projector import read_projector
+from localai_deploy.domain.fit.reading import read_shape
 from localai_deploy.domain.fit.speed import Timing
 from localai_deploy.domain.fit.wish import Wish
+from localai_deploy.domain.gguf.header import GgufModel
 from localai_deploy.domain.reference import ModelReference
-from localai_deploy.errors import LocalaiError
+from localai_deploy.errors import InputError, LocalaiError
 from localai_deploy.hub.offered import files_offered, parse_offered, read_offered
 
 _MOST_HEADERS = 4
@@ -54,6 +57,29 @@ def look_at(text: str, room_bytes: int, hub: Hub) -> Offered:
     return Offered(reference, tuple(found))
 
 
+def with_companions(offered: Offered, draft: str, projector: str, hub: Hub) -> Offered:
+    """The same candidates, each with what is to run beside it; empty references name nothing.
+
+    :raises LocalaiError: as :func:`look_at`; ``fit-projector-unknown``.
+    """
+    shape = read_shape(_header(draft, hub)) if draft else None
+    beside = read_projector(_header(projector, hub)) if projector else None
+    found = (replace(one, draft=shape, projector=beside) for one in offered.candidates)
+    return replace(offered, candidates=tuple(found))
+
+
+def _header(text: str, hub: Hub) -> GgufModel:
+    reference = parse_offered(text)
+    if reference.scheme == "hf" and not reference.path:
+        raise InputError(
+            "model-reference-invalid",
+            f"{text!r} names no file",
+            why="what runs beside a model is one file of its own",
+            hint="write hf:ORG/REPO/FILE.gguf",
+        )
+    return read_offered(reference, endpoint=hub.endpoint, token=hub.token)
+
+
 def choose_offered(
     offered: Offered, wish: Wish, machine: Machine, freedom: Freedom, hub: Hub, timing: Timing | None = None
 ) -> tuple[Offered, Choice]:
@@ -67,6 +93,7 @@ def choose_offered(
             break
         chosen = choice.best.candidate
         exact = _read(replace(offered.reference, path=chosen.name), hub)
+        exact = replace(exact, draft=chosen.draft, projector=chosen.projector)
         offered = replace(offered, candidates=_replaced(offered.candidates, chosen, exact))
     return offered, choice
 

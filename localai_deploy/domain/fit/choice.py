@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from localai_deploy.domain.fit.estimate import Estimate, card_shares, estimate
+from localai_deploy.domain.fit.estimate import Estimate, card_shares
 from localai_deploy.domain.fit.machine import Machine, Shortage, needed_bytes, shortages
 from localai_deploy.domain.fit.offer import USUAL_BITS, Candidate
 from localai_deploy.domain.fit.speed import Speed, Timing, speed_of, touched
@@ -74,7 +74,7 @@ def option_of(candidate: Candidate, wish: Wish, machine: Machine, timing: Timing
 
     :raises InputError: ``fit-wish-impossible``.
     """
-    found = estimate(candidate.shape, wish, machine.cards)
+    found = candidate.estimate(wish, machine.cards)
     speed = speed_of(candidate.shape, wish, machine, candidate.values, timing)
     return Option(candidate, wish, found, speed, shortages(found, machine))
 
@@ -181,7 +181,7 @@ def on_cards(candidate: Candidate, wish: Wish, machine: Machine) -> bool:
     """Whether every card is large enough; the weights alone are looked at first."""
     if _weights_alone_exceed(candidate, wish, machine):
         return False
-    found = estimate(candidate.shape, wish, machine.cards)
+    found = candidate.estimate(wish, machine.cards)
     return not any(one.kind == "gpu" for one in shortages(found, machine))
 
 
@@ -248,7 +248,7 @@ def largest_context(candidate: Candidate, wish: Wish, machine: Machine) -> int:
 
     def fits(steps: int) -> bool:
         context = replace(wish, context=steps * CONTEXT_STEP)
-        return not steps or not shortages(estimate(candidate.shape, context, machine.cards), machine)
+        return not steps or not shortages(candidate.estimate(context, machine.cards), machine)
 
     return _largest(0, max(most, 1), fits) * CONTEXT_STEP
 
@@ -279,6 +279,6 @@ def card_for(option: Option, machine: Machine) -> int:
         return 0
     alone = Machine(tuple(cards), reserve_bytes=machine.reserve_bytes)
     everything = replace(option.wish, gpu_layers=ALL_LAYERS, cpu_expert_layers=0)
-    need = estimate(option.candidate.shape, everything, alone.cards).devices[0]
+    need = option.candidate.estimate(everything, alone.cards).devices[0]
     gib = 1 << 30
     return -(-needed_bytes(need, alone) // gib) * gib

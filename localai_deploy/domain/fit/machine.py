@@ -58,4 +58,4 @@ def needed_bytes(need: DeviceNeed, machine: Machine) -> int:
     sure = need.total_bytes + need.margin_bytes
     if need.kind == "host":
         return sure + SYSTEM_BYTES
-    return max(sure, need.parts_bytes + machine.reserve_bytes) if need.parts_bytes else 0
+    return max(sure, need.reserved_bytes + machine.reserve_bytes) if need.reserved_bytes else 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from localai_deploy.domain.fit.estimate import Estimate, estimate
+from localai_deploy.domain.fit.projector import Projector
 from localai_deploy.domain.fit.reading import read_shape
 from localai_deploy.domain.fit.shape import Block, Shape
+from localai_deploy.domain.fit.wish import Card, Wish
 from localai_deploy.domain.gguf.header import GgufModel
 
 USUAL_BITS = 4.8
@@ -38,6 +41,8 @@ class Candidate:
     :param values: of all tensors.
     :param trained_context: tokens; 0 when the file does not tell.
     :param exact: its own tensor table was read; else sizes follow from another quantisation's.
+    :param draft: a second, small model that guesses tokens ahead.
+    :param projector: what turns pictures or sound into embeddings.
     """
 
     name: str
@@ -47,6 +52,12 @@ class Candidate:
     values: int
     trained_context: int = 0
     exact: bool = True
+    draft: Shape | None = None
+    projector: Projector | None = None
+
+    def estimate(self, wish: Wish, cards: Sequence[Card]) -> Estimate:
+        """What it needs with all that runs beside it; see :func:`estimate`."""
+        return estimate(self.shape, wish, cards, draft=self.draft, projector=self.projector)
 
     @property
     def bits_per_weight(self) -> float:

@@ -267,3 +267,46 @@ def test_a_nodes_cards(environment: dict[str, str], model: str, run: Run) -> Non
         found = document(run("fit", "--model", model, "--node", "pve1", "-o", "json"))
     assert "NVIDIA GeForce RTX 4090" in [one["name"] for one in found["devices"]]
     assert found["devices"][-1]["memory_bytes"] > 0
+
+
+def companion(tmp_path: Path, name: str, architecture: str = "clip") -> str:
+    path = tmp_path / name
+    pairs = [pair("general.architecture", "str", architecture)]
+    sizes = {"embedding_length": 1024, "feed_forward_length": 4096, "attention.head_count": 16}
+    pairs += [pair(f"clip.vision.{key}", "u32", value) for key, value in sizes.items()]
+    path.write_bytes(gguf(pairs, [tensor("v.blk.0.attn_q.weight", (1024, 1024), 1)]))
+    return str(path)
+
+
+def test_what_runs_beside_a_model(model: str, tmp_path: Path, run: Run) -> None:
+    draft = tmp_path / "small.gguf-header"
+    draft.write_bytes(dense(blocks=2))
+    words = ("fit", "--model", model, "--vram", "24GiB")
+    more = ("--draft", str(draft), "--projector", companion(tmp_path, "mmproj.gguf-header"))
+    plain = document(run(*words, "-o", "json"))["devices"]
+    both = document(run(*words, *more, "-o", "json"))["devices"]
+    assert [(one["draft_bytes"], one["projector_bytes"]) for one in plain] == [(0, 0), (0, 0)]
+    assert both[0]["draft_bytes"] > 200 * MIB
+    assert both[0]["projector_bytes"] > 2 * MIB
+    assert both[1]["projector_bytes"] == 0
+    beside = both[0]["draft_bytes"] + both[0]["projector_bytes"]
+    assert both[0]["total_bytes"] == plain[0]["total_bytes"] + beside
+    assert "projector ▞" in run(*words, *more).out
+    assert "projector" not in run(*words).out
+
+
+def test_what_runs_beside_a_model_takes_layers_from_the_card(model: str, tmp_path: Path, run: Run) -> None:
+    words = ("fit", "--model", model, "--vram", "4GiB", "-o", "json")
+    more = ("--projector", companion(tmp_path, "mmproj.gguf-header"))
+    assert document(run(*words, *more))["gpu_layers"] < document(run(*words))["gpu_layers"]
+
+
+def test_what_can_run_beside_no_model(model: str, tmp_path: Path, run: Run) -> None:
+    cases = {
+        ("--projector", model): "fit-projector-unknown",
+        ("--draft", companion(tmp_path, "mmproj.gguf-header")): "fit-model-unknown",
+        ("--draft", "hf:lab/model"): "model-reference-invalid",
+    }
+    for words, error_id in cases.items():
+        done = run("fit", "--model", model, *words, "-o", "json")
+        assert document(done)["error"]["id"] == error_id
