@@ -41,7 +41,7 @@ def fit(**options: Any) -> int:  # noqa: ANN401
     offered = look_at(text, wanted.room_bytes, hub)
     offered = with_companions(offered, options["draft"] or "", options["projector"] or "", hub)
     offered, choice = choose_offered(offered, wanted.wish, wanted.machine, wanted.freedom, hub, wanted.timing)
-    return _print(wanted, choice, options)
+    return _print(wanted, choice, options, converted=offered.converted)
 
 
 def _usual(wanted: Asked) -> str:
@@ -56,20 +56,21 @@ def hub_of(options: Mapping[str, Any]) -> Hub:
     return Hub(options["hub"].rstrip("/"), os.environ.get("HF_TOKEN") or None)
 
 
-def _print(wanted: Asked, choice: Choice, options: Mapping[str, Any]) -> int:
+def _print(wanted: Asked, choice: Choice, options: Mapping[str, Any], *, converted: bool) -> int:
     shown = choice.best or _least_short(choice)
     calibration = None
     if options["measured"] is not None:
         shown, calibration = _measured(shown, wanted, options["measured"])
     problem = None if shown.fits else _problem(wanted, choice, shown)
+    assumed = fit_data.assumptions(wanted.machine, converted=converted)
     if options["output"] == "json":
-        _print_json(wanted, choice, shown, calibration, problem)
+        _print_json(wanted, choice, shown, calibration, problem, assumed)
     else:
         for line in fit_view.option_lines(shown, wanted.machine):
             show(line)
         for line in fit_view.rejected_lines(choice) if choice.best else ():
             show(line)
-        for line in fit_data.assumptions(wanted.machine):
+        for line in assumed:
             show(f"  assumed: {line}")
         if problem:
             raise problem
@@ -115,13 +116,14 @@ def _print_json(
     shown: Option,
     calibration: dict[str, float] | None,
     problem: LocalaiError | None,
+    assumed: list[str],
 ) -> None:
     near = _nearest(wanted, choice, shown) if problem else ()
     print_json(
         "fit",
         **fit_data.option_data(shown, wanted.machine),
         not_chosen=fit_data.choice_data(choice) if choice.best else [],
-        assumptions=fit_data.assumptions(wanted.machine),
+        assumptions=assumed,
         calibration=calibration,
         problem=error_data(problem) if problem else None,
         nearest=[fit_data.near_data(option) for option in near],

@@ -11,6 +11,11 @@ from localai_deploy.domain.fit.offer import Candidate
 from localai_deploy.domain.fit.speed import LIKELY, PROMPT_TOKENS, Speed
 from localai_deploy.domain.fit.wish import Wish
 
+CONVERTED = (
+    "these are safetensors, which no runtime of this program serves: the figures are those of a GGUF made "
+    "from them; publishers keep one in a repository named …-GGUF"
+)
+
 
 def option_data(option: Option, machine: Machine) -> dict[str, Any]:
     """One way to serve a model: devices, layers, speed."""
@@ -111,9 +116,12 @@ def near_data(option: Option) -> dict[str, Any]:
     }
 
 
-def assumptions(machine: Machine) -> list[str]:
-    """What figures rest on that nobody looked at."""
-    found = []
+def assumptions(machine: Machine, *, converted: bool = False) -> list[str]:
+    """What figures rest on that nobody looked at.
+
+    :param converted: the repository holds original weights.
+    """
+    found = [CONVERTED] if converted else []
     if not machine.host_bandwidth_bytes_s:
         found.append(
             f"host memory reads {LIKELY.host_bytes_s / 1e9:g} GB/s (25 to 60 in the range): --host-bandwidth"

@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 
 from localai_deploy.domain.fit.choice import Choice, Freedom, choose
 from localai_deploy.domain.fit.machine import Machine
-from localai_deploy.domain.fit.offer import Candidate, candidate_of, offers_of, scaled, worth_reading
+from localai_deploy.domain.fit.offer import (
+    Candidate,
+    candidate_of,
+    conversions,
+    offers_of,
+    scaled,
+    worth_reading,
+)
 from localai_deploy.domain.fit.projector import read_projector
 from localai_deploy.domain.fit.reading import read_shape
 from localai_deploy.domain.fit.speed import Timing
@@ -14,7 +21,8 @@ from localai_deploy.domain.fit.wish import Wish
 from localai_deploy.domain.gguf.header import GgufModel
 from localai_deploy.domain.reference import ModelReference
 from localai_deploy.errors import InputError, LocalaiError
-from localai_deploy.hub.offered import files_offered, parse_offered, read_offered
+from localai_deploy.hub.offered import files_offered, names_weights, parse_offered, read_offered, read_weights
+from localai_deploy.hub.safetensors import BEGINS
 
 _MOST_HEADERS = 4
 
@@ -29,22 +37,32 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """The candidates that a reference stands for: one model, or a repository's quantisations."""
+    """The candidates that a reference stands for: one model, or a repository's quantisations.
+
+    :param converted: it holds original weights; candidates are what could be made of them.
+    """
 
     reference: ModelReference
     candidates: tuple[Candidate, ...]
+    converted: bool = False
 
 
 def look_at(text: str, room_bytes: int, hub: Hub) -> Offered:
     """Read one header of what ``text`` stands for.
 
     :param room_bytes: memory there is for it; decides which header of a repository is read.
-    :raises LocalaiError: ``model-…``, ``gguf-…``, ``fit-model-unknown``, ``fit-nothing-offered``.
+    :raises LocalaiError: ``model-…``, ``gguf-…``, ``safetensors-…``, ``fit-model-unknown``,
+        ``fit-nothing-offered``.
     """
     reference = parse_offered(text)
+    if names_weights(reference):
+        return _converted(reference, hub)
     if reference.path or reference.scheme != "hf":
         return Offered(reference, (_read(reference, hub),))
-    offers = offers_of(files_offered(reference, endpoint=hub.endpoint, token=hub.token))
+    files = files_offered(reference, endpoint=hub.endpoint, token=hub.token)
+    offers = offers_of(files)
+    if not offers and any(path in BEGINS for path, _ in files):
+        return _converted(reference, hub)
     if not offers:
         raise LocalaiError(
             "fit-nothing-offered",
@@ -55,6 +73,12 @@ def look_at(text: str, room_bytes: int, hub: Hub) -> Offered:
     known = _read(replace(reference, path=first.path), hub)
     found = (known if offer is first else scaled(known, offer) for offer in offers)
     return Offered(reference, tuple(found))
+
+
+def _converted(reference: ModelReference, hub: Hub) -> Offered:
+    model = read_weights(reference, endpoint=hub.endpoint, token=hub.token)
+    name = reference.repo or reference.file_name
+    return Offered(reference, conversions(model, name), converted=True)
 
 
 def with_companions(offered: Offered, draft: str, projector: str, hub: Hub) -> Offered:
@@ -89,7 +113,7 @@ def choose_offered(
     """
     for _ in range(_MOST_HEADERS):
         choice = choose(offered.candidates, wish, machine, freedom, timing)
-        if choice.best is None or choice.best.candidate.exact:
+        if choice.best is None or choice.best.candidate.exact or offered.converted:
             break
         chosen = choice.best.candidate
         exact = _read(replace(offered.reference, path=chosen.name), hub)

@@ -20,6 +20,16 @@ _QUANTIZATION = re.compile(
     r"(?:^|[-._/])((?:UD-)?(?:I?Q|TQ)[0-9](?:_[0-9A-Z]+)*|B?F16|F32|MXFP4(?:_MOE)?|NVFP4)(?=[-._/]|$)", re.I
 )
 _PART = re.compile(r"(?P<stem>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.I)
+CONVERTED_BITS = {
+    "F16": 16.0,
+    "Q8_0": 8.5,
+    "Q6_K": 6.56,
+    "Q5_K_M": 5.7,
+    "Q4_K_M": 4.9,
+    "Q3_K_M": 4.0,
+    "Q2_K": 3.16,
+}
+"""Bits a weight that files of each quantisation have (``tools/quantize/README.md`` of llama.cpp)."""
 _BESIDE = ("mmproj", "imatrix", "vocab")
 """In names of GGUF files that are no model by themselves."""
 
@@ -110,6 +120,20 @@ def candidate_of(model: GgufModel, name: str) -> Candidate:
         values=sum(tensor.values for tensor in model.tensors),
         trained_context=trained if isinstance(trained, int) else 0,
     )
+
+
+def conversions(model: GgufModel, name: str) -> tuple[Candidate, ...]:
+    """What could be made of original weights, which ``model`` holds as f16; nobody measured such files.
+
+    :raises LocalaiError: ``fit-model-unknown``.
+    """
+    known = candidate_of(model, name)
+    known = replace(known, shape=replace(known.shape, known=False))
+    offers = (
+        Offer(f"{name} as {kind}", kind, round(known.values * bits / 8))
+        for kind, bits in CONVERTED_BITS.items()
+    )
+    return tuple(scaled(known, offer) for offer in offers)
 
 
 def scaled(known: Candidate, offer: Offer) -> Candidate:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from localai_deploy.cli.fit_data import CONVERTED
 from localai_deploy.cli.output import load_schema
 from localai_deploy.domain.models.catalogue import ON_CPU
 from localai_deploy.domain.models.chat import CHAT_7B
@@ -20,6 +21,7 @@ from tests.unit.cli.conftest import Ended
 from tests.unit.cli.fit_models import dense, mixture
 from tests.unit.cli.test_help import parse
 from tests.unit.domain.gguf_writing import gguf, pair, tensor
+from tests.unit.domain.safetensors.published import PUBLISHED
 from tests.unit.hub.hub_double import Hub
 
 Run = Callable[..., Ended]
@@ -310,3 +312,20 @@ def test_what_can_run_beside_no_model(model: str, tmp_path: Path, run: Run) -> N
     for words, error_id in cases.items():
         done = run("fit", "--model", model, *words, "-o", "json")
         assert document(done)["error"]["id"] == error_id
+
+
+def test_original_weights(tmp_path: Path, run: Run) -> None:
+    told, rows = PUBLISHED["gemma2-9b"]()
+    place, table = 0, {}
+    for row in rows:
+        offsets = [place, place := place + row.size_bytes]
+        table[row.name] = {"dtype": row.dtype, "shape": list(row.shape), "data_offsets": offsets}
+    head = json.dumps(table).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head)
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    words = ("fit", "--model", str(tmp_path), "--gpu", "RTX 3060")
+    found = document(run(*words, "-o", "json"))
+    assert (found["model"]["architecture"], found["model"]["quantization"]) == ("gemma2", "Q8_0")
+    assert (found["model"]["header_read"], found["confidence"]) == (False, "bound")
+    assert found["assumptions"][0] == CONVERTED
+    assert CONVERTED in run(*words).out
