@@ -38,7 +38,7 @@ def fit(**options: Any) -> int:  # noqa: ANN401
         raise InputError("usage", "fit takes one --model", hint="several go with --matrix")
     wanted, hub = asked(options), hub_of(options)
     text = options["model"][0] if options["model"] else _usual(wanted)
-    offered = look_at(text, wanted.room_bytes, hub)
+    offered = look_at(text, wanted.machine.room_bytes, hub)
     offered = with_companions(offered, options["draft"] or "", options["projector"] or "", hub)
     offered, choice = choose_offered(offered, wanted.wish, wanted.machine, wanted.freedom, hub, wanted.timing)
     return _print(wanted, choice, options, converted=offered.converted)

@@ -24,7 +24,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _CACHE_TYPES = click.Choice(list(CACHE_BITS))
 _EVERYTHING = ("auto", "all", "99")
 """99 is how people write all layers, also of models that have more."""
-_ROOM_WITHOUT_MEMORY = 1 << 40
 DEFAULT_HUB = "https://huggingface.co"
 
 
@@ -36,12 +35,6 @@ class Asked:
     wish: Wish
     freedom: Freedom
     timing: Timing | None
-
-    @property
-    def room_bytes(self) -> int:
-        """Memory there is for a model, as far as it is known."""
-        cards = sum(card.memory_bytes - self.machine.reserve_bytes for card in self.machine.cards)
-        return max(cards, 0) or self.machine.ram_bytes or _ROOM_WITHOUT_MEMORY
 
 
 _WRITING = (

@@ -29,6 +29,10 @@ _FLAG_SETTINGS = {
     "context": "localai_context_length",
     "parallel": "localai_parallel",
     "gpu_layers": "localai_gpu_layers",
+    "cache_type_k": "localai_cache_type_k",
+    "cache_type_v": "localai_cache_type_v",
+    "flash_attention": "localai_flash_attention",
+    "ubatch": "localai_ubatch",
     "bind": "localai_bind",
     "port": "localai_port",
     "accept_host_key": "localai_host_key",
@@ -116,6 +120,10 @@ def deployment_options(command: Command) -> Command:
         _setting("--port", type=int),
         _setting("--bind", metavar="ADDRESS"),
         _setting("--parallel", type=int),
+        _setting("--ubatch", type=int),
+        _setting("--flash-attention", metavar="on|off"),
+        _setting("--cache-type-v", metavar="TYPE"),
+        _setting("--cache-type-k", metavar="TYPE"),
         _setting("--gpu-layers", metavar="N|all|auto"),
         _setting("--context", type=int),
         _setting("--runtime"),
@@ -123,8 +131,8 @@ def deployment_options(command: Command) -> Command:
             "--model",
             metavar="REF",
             shell_complete=complete_reference,
-            help="Model to serve: a name (model catalogue), hf:ORG/REPO/FILE[@REVISION], "
-            "https://…#sha256=… or file:PATH.",
+            help="Model to serve: a name (model catalogue), hf:ORG/REPO/FILE[@REVISION], hf:ORG/REPO (its "
+            "quantisation is chosen), https://…#sha256=… or file:PATH.",
         ),
     ):
         command = option(command)

@@ -64,15 +64,20 @@ def look_at(text: str, room_bytes: int, hub: Hub) -> Offered:
     if not offers and any(path in BEGINS for path, _ in files):
         return _converted(reference, hub)
     if not offers:
-        raise LocalaiError(
-            "fit-nothing-offered",
-            f"{text} offers no GGUF model",
-            hint="most publishers keep them in a repository of their own, named …-GGUF",
-        )
+        raise no_gguf(text)
     first = worth_reading(offers, room_bytes)
     known = _read(replace(reference, path=first.path), hub)
     found = (known if offer is first else scaled(known, offer) for offer in offers)
     return Offered(reference, tuple(found))
+
+
+def no_gguf(text: str) -> LocalaiError:
+    """What to say of a repository without anything that a runtime here serves."""
+    return LocalaiError(
+        "fit-nothing-offered",
+        f"{text} offers no GGUF model",
+        hint="most publishers keep them in a repository of their own, named …-GGUF",
+    )
 
 
 def _converted(reference: ModelReference, hub: Hub) -> Offered:

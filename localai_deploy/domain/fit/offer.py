@@ -86,6 +86,12 @@ def quantization_of(path: str) -> str:
     return found[-1].upper() if found else ""
 
 
+def in_parts(path: str) -> bool:
+    """Whether the model that begins at ``path`` lies in several files."""
+    split = _PART.fullmatch(path)
+    return split is not None and int(split["count"]) > 1
+
+
 def offers_of(files: Iterable[tuple[str, int]]) -> tuple[Offer, ...]:
     """Sort path and size of a repository's files to models, smallest first; incomplete ones are left out."""
     parts: dict[str, list[tuple[str, int]]] = {}
