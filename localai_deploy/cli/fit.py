@@ -14,8 +14,8 @@ from localai_deploy.cli.fit_options import Asked, asked, fit_options
 from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.terminal import note, show
 from localai_deploy.domain.fit.calibration import calibrate, measured, timing_data
-from localai_deploy.domain.fit.choice import Choice, Option, card_for, nearest
-from localai_deploy.domain.fit.near import near_lines
+from localai_deploy.domain.fit.choice import Choice, Option
+from localai_deploy.domain.fit.near import card_for, faster, near_lines, nearest
 from localai_deploy.domain.fit.speed import touched
 from localai_deploy.domain.models.catalogue import default_model
 from localai_deploy.domain.units import format_bytes
@@ -68,6 +68,8 @@ def _print(wanted: Asked, choice: Choice, options: Mapping[str, Any], *, convert
     else:
         for line in fit_view.option_lines(shown, wanted.machine):
             show(line)
+        for text in near_lines(_faster(wanted, shown), shown.wish):
+            show(f"  faster: {text}")
         for line in fit_view.rejected_lines(choice) if choice.best else ():
             show(line)
         for line in assumed:
@@ -110,6 +112,10 @@ def _nearest(wanted: Asked, choice: Choice, shown: Option) -> tuple[Option, ...]
     return nearest(candidates, shown, wanted.machine, wanted.timing)
 
 
+def _faster(wanted: Asked, shown: Option) -> tuple[Option, ...]:
+    return faster(shown, wanted.machine, wanted.timing)
+
+
 def _print_json(
     wanted: Asked,
     choice: Choice,
@@ -127,5 +133,6 @@ def _print_json(
         calibration=calibration,
         problem=error_data(problem) if problem else None,
         nearest=[fit_data.near_data(option) for option in near],
+        faster=[fit_data.near_data(option) for option in _faster(wanted, shown)],
         card_for_all_bytes=card_for(shown, wanted.machine) or None,
     )

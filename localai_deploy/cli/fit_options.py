@@ -21,7 +21,7 @@ from localai_deploy.domain.units import format_bytes, parse_bytes
 from localai_deploy.errors import InputError, LocalaiError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_CACHE_TYPES = click.Choice(list(CACHE_BITS))
+_CACHE_TYPES = click.Choice([*CACHE_BITS, "auto"])
 _EVERYTHING = ("auto", "all", "99")
 """99 is how people write all layers, also of models that have more."""
 DEFAULT_HUB = "https://huggingface.co"
@@ -69,7 +69,12 @@ _WISH = (
         "--parallel", type=click.IntRange(1), default=1, show_default=True, help="Slots of the server."
     ),
     click.option("--cache-type-v", type=_CACHE_TYPES, default="f16", help="Of values. [default: f16]"),
-    click.option("--cache-type-k", type=_CACHE_TYPES, default="f16", help="Of keys. [default: f16]"),
+    click.option(
+        "--cache-type-k",
+        type=_CACHE_TYPES,
+        default="f16",
+        help="Of keys; auto: q8_0 for both where cards then hold more. [default: f16]",
+    ),
     click.option(
         "--ubatch",
         type=click.IntRange(1),
@@ -110,6 +115,7 @@ def asked(options: Mapping[str, Any]) -> Asked:
     :raises LocalaiError: ``fit-wish-impossible``.
     """
     layers, experts = options["gpu_layers"], options["cpu_moe"]
+    types = (options["cache_type_k"], options["cache_type_v"])
     machine = machine_of(options)
     _refuse_contradiction(options)
     wish = Wish(
@@ -117,13 +123,15 @@ def asked(options: Mapping[str, Any]) -> Asked:
         gpu_layers=ALL_LAYERS if layers in _EVERYTHING else _whole("--gpu-layers", layers),
         flash_attention=options["flash_attention"] != "off",
         ubatch=options["ubatch"],
-        cache_type_k=cast("CacheType", options["cache_type_k"]),
-        cache_type_v=cast("CacheType", options["cache_type_v"]),
+        cache_type_k=_cache_type(types[0]),
+        cache_type_v=_cache_type(types[1]),
         parallel=options["parallel"],
         cpu_expert_layers=0 if experts in {None, "auto"} else _whole("--cpu-moe", experts),
     )
     chosen_experts = experts == "auto" or (experts is None and layers == "auto")
-    freedom = Freedom(layers == "auto", chosen_experts, context=options["context"] == "max")
+    freedom = Freedom(
+        layers == "auto", chosen_experts, options["context"] == "max", types == ("auto", "auto")
+    )
     return Asked(machine, wish, freedom, _timing(options["calibration"]))
 
 
@@ -163,8 +171,15 @@ def cards_of(names: Sequence[str], sizes: Sequence[str], bandwidth_gb_s: float =
     ]
 
 
+def _cache_type(text: str) -> CacheType:
+    return cast("CacheType", "f16" if text == "auto" else text)
+
+
 def _refuse_contradiction(options: Mapping[str, Any]) -> None:
-    if options["flash_attention"] == "off" and options["cache_type_v"] not in UNQUANTISED:
+    types = options["cache_type_k"], options["cache_type_v"]
+    if "auto" in types and types != ("auto", "auto"):
+        raise InputError("usage", "--cache-type-k auto and --cache-type-v auto go together")
+    if options["flash_attention"] == "off" and _cache_type(types[1]) not in UNQUANTISED:
         raise LocalaiError(
             "fit-wish-impossible",
             "a server cannot be started like this",

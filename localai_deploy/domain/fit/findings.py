@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from localai_deploy.domain.fit.choice import card_for, nearest, shortage_text
+from localai_deploy.domain.fit.choice import shortage_text
 from localai_deploy.domain.fit.fitted import Fitted
 from localai_deploy.domain.fit.machine import Shortage
-from localai_deploy.domain.fit.near import FIT_FLAGS, near_lines
+from localai_deploy.domain.fit.near import FIT_FLAGS, card_for, near_lines, nearest
 from localai_deploy.domain.fit.planned import PlannedFit
 from localai_deploy.domain.plan import Finding, Severity
 from localai_deploy.domain.spec import HostSpec

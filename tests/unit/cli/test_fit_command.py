@@ -329,3 +329,27 @@ def test_original_weights(tmp_path: Path, run: Run) -> None:
     assert (found["model"]["header_read"], found["confidence"]) == (False, "bound")
     assert found["assumptions"][0] == CONVERTED
     assert CONVERTED in run(*words).out
+
+
+def test_the_type_of_the_cache(model: str, run: Run) -> None:
+    words = (
+        "fit",
+        "--model",
+        model,
+        "--gpu",
+        "RTX 3060",
+        "--vram",
+        "4GiB",
+        "--context",
+        "8192",
+        "-o",
+        "json",
+    )
+    plain = document(run(*words))
+    assert plain["wish"]["cache_type_k"] == "f16"
+    assert plain["faster"][0]["wish"]["cache_type_v"] == "q8_0"
+    chosen = document(run(*words, "--cache-type-k", "auto", "--cache-type-v", "auto"))
+    assert chosen["wish"]["cache_type_k"] == "q8_0"
+    assert chosen["gpu_layers"] == plain["faster"][0]["wish"]["gpu_layers"] > plain["gpu_layers"]
+    assert "  faster: --gpu-layers " in run(*words[:-2]).out
+    assert document(run(*words, "--cache-type-k", "auto"))["error"]["id"] == "usage"
