@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -20,7 +20,8 @@ from localai_deploy.domain.fit.speed import touched
 from localai_deploy.domain.models.catalogue import default_model
 from localai_deploy.domain.units import format_bytes
 from localai_deploy.errors import ExitCode, InputError, LocalaiError
-from localai_deploy.workflow.fitting import Hub, choose_offered, look_at, with_companions
+from localai_deploy.workflow.fitting import Hub, Offered, choose_offered, look_at, with_companions
+from localai_deploy.workflow.second_opinion import SecondOpinion, second_opinion
 
 
 @click.command(epilog="Example: localai-deploy fit --model hf:ORG/REPO/FILE.gguf --gpu 'RTX 3090'")
@@ -41,7 +42,12 @@ def fit(**options: Any) -> int:  # noqa: ANN401
     offered = look_at(text, wanted.machine.room_bytes, hub)
     offered = with_companions(offered, options["draft"] or "", options["projector"] or "", hub)
     offered, choice = choose_offered(offered, wanted.wish, wanted.machine, wanted.freedom, hub, wanted.timing)
-    return _print(wanted, choice, options, converted=offered.converted)
+    answer = _answer(wanted, offered, choice, options)
+    if options["output"] == "json":
+        _print_json(wanted, answer)
+    else:
+        _print_text(wanted, answer)
+    return int(answer.problem.exit_code if answer.problem else ExitCode.DONE)
 
 
 def _usual(wanted: Asked) -> str:
@@ -56,27 +62,41 @@ def hub_of(options: Mapping[str, Any]) -> Hub:
     return Hub(options["hub"].rstrip("/"), os.environ.get("HF_TOKEN") or None)
 
 
-def _print(wanted: Asked, choice: Choice, options: Mapping[str, Any], *, converted: bool) -> int:
-    shown = choice.best or _least_short(choice)
-    calibration = None
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What is printed; ``opinion`` is ``None`` where the runtime was not asked."""
+
+    choice: Choice
+    shown: Option
+    calibration: dict[str, float] | None
+    problem: LocalaiError | None
+    assumed: list[str]
+    opinion: SecondOpinion | None
+
+
+def _answer(wanted: Asked, offered: Offered, choice: Choice, options: Mapping[str, Any]) -> _Answer:
+    shown, calibration = choice.best or _least_short(choice), None
     if options["measured"] is not None:
         shown, calibration = _measured(shown, wanted, options["measured"])
     problem = None if shown.fits else _problem(wanted, choice, shown)
-    assumed = fit_data.assumptions(wanted.machine, converted=converted)
-    if options["output"] == "json":
-        _print_json(wanted, choice, shown, calibration, problem, assumed)
-    else:
-        for line in fit_view.option_lines(shown, wanted.machine):
-            show(line)
-        for text in near_lines(_faster(wanted, shown), shown.wish):
-            show(f"  faster: {text}")
-        for line in fit_view.rejected_lines(choice) if choice.best else ():
-            show(line)
-        for line in assumed:
-            show(f"  assumed: {line}")
-        if problem:
-            raise problem
-    return int(problem.exit_code if problem else ExitCode.DONE)
+    assumed = fit_data.assumptions(wanted.machine, converted=offered.converted)
+    opinion = second_opinion(shown, offered.reference) if options["real"] else None
+    return _Answer(choice, shown, calibration, problem, assumed, opinion)
+
+
+def _print_text(wanted: Asked, answer: _Answer) -> None:
+    for line in fit_view.option_lines(answer.shown, wanted.machine):
+        show(line)
+    for line in fit_view.opinion_lines(answer.shown, answer.opinion) if answer.opinion else ():
+        show(f"  {line}")
+    for text in near_lines(_faster(wanted, answer.shown), answer.shown.wish):
+        show(f"  faster: {text}")
+    for line in fit_view.rejected_lines(answer.choice) if answer.choice.best else ():
+        show(line)
+    for line in answer.assumed:
+        show(f"  assumed: {line}")
+    if answer.problem:
+        raise answer.problem
 
 
 def _least_short(choice: Choice) -> Option:
@@ -116,23 +136,18 @@ def _faster(wanted: Asked, shown: Option) -> tuple[Option, ...]:
     return faster(shown, wanted.machine, wanted.timing)
 
 
-def _print_json(
-    wanted: Asked,
-    choice: Choice,
-    shown: Option,
-    calibration: dict[str, float] | None,
-    problem: LocalaiError | None,
-    assumed: list[str],
-) -> None:
-    near = _nearest(wanted, choice, shown) if problem else ()
+def _print_json(wanted: Asked, answer: _Answer) -> None:
+    shown, problem = answer.shown, answer.problem
+    near = _nearest(wanted, answer.choice, shown) if problem else ()
     print_json(
         "fit",
         **fit_data.option_data(shown, wanted.machine),
-        not_chosen=fit_data.choice_data(choice) if choice.best else [],
-        assumptions=assumed,
-        calibration=calibration,
+        not_chosen=fit_data.choice_data(answer.choice) if answer.choice.best else [],
+        assumptions=answer.assumed,
+        calibration=answer.calibration,
         problem=error_data(problem) if problem else None,
         nearest=[fit_data.near_data(option) for option in near],
         faster=[fit_data.near_data(option) for option in _faster(wanted, shown)],
         card_for_all_bytes=card_for(shown, wanted.machine) or None,
+        second_opinion=fit_data.opinion_data(answer.opinion) if answer.opinion else None,
     )

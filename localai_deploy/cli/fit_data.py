@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from localai_deploy.domain.fit.choice import Choice, Option, layers_text
@@ -10,6 +11,7 @@ from localai_deploy.domain.fit.machine import Machine
 from localai_deploy.domain.fit.offer import Candidate
 from localai_deploy.domain.fit.speed import LIKELY, PROMPT_TOKENS, Speed
 from localai_deploy.domain.fit.wish import Wish
+from localai_deploy.workflow.second_opinion import SecondOpinion
 
 CONVERTED = (
     "these are safetensors, which no runtime of this program serves: the figures are those of a GGUF made "
@@ -114,6 +116,11 @@ def near_data(option: Option) -> dict[str, Any]:
         "layers": layers_text(option),
         "tokens_per_second": _rounded(option.speed.generation),
     }
+
+
+def opinion_data(opinion: SecondOpinion) -> dict[str, Any]:
+    """What the runtime's own dry run says."""
+    return {"skipped": opinion.skipped, "devices": [asdict(told) for told in opinion.devices]}
 
 
 def assumptions(machine: Machine, *, converted: bool = False) -> list[str]:

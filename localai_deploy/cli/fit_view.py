@@ -8,11 +8,13 @@ from dataclasses import replace
 import click
 
 from localai_deploy.domain.fit.choice import Choice, Option, layers_text, option_of, shortage_text
+from localai_deploy.domain.fit.dry_run import TOOL, difference_text
 from localai_deploy.domain.fit.estimate import MARGINS, DeviceNeed
 from localai_deploy.domain.fit.machine import Machine
 from localai_deploy.domain.fit.speed import PROMPT_TOKENS, Speed
 from localai_deploy.domain.fit.wish import ALL_LAYERS, Wish
 from localai_deploy.domain.units import format_bytes
+from localai_deploy.workflow.second_opinion import SecondOpinion
 
 BAR = 24
 _PARTS = (
@@ -91,6 +93,16 @@ def _bar(need: DeviceNeed, memory_bytes: int) -> str:
         reached += size
         drawn += mark * (round(reached / whole * BAR) - len(drawn))
     return drawn[: BAR - 1] + ">" if len(drawn) > BAR else f"{drawn:·<{BAR}}"
+
+
+def opinion_lines(option: Option, opinion: SecondOpinion) -> Iterator[str]:
+    """The runtime's own dry run, and how it differs."""
+    if opinion.skipped:
+        yield f"second opinion: none: {opinion.skipped}"
+        return
+    yield f"second opinion: {TOOL}; in brackets its difference; its compute is for a whole batch of answers"
+    for need, told in zip(option.estimate.devices, opinion.devices, strict=True):
+        yield f"  {difference_text(need, told)}"
 
 
 def speed_lines(option: Option, machine: Machine) -> Iterator[str]:

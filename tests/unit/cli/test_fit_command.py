@@ -353,3 +353,37 @@ def test_the_type_of_the_cache(model: str, run: Run) -> None:
     assert chosen["gpu_layers"] == plain["faster"][0]["wish"]["gpu_layers"] > plain["gpu_layers"]
     assert "  faster: --gpu-layers " in run(*words[:-2]).out
     assert document(run(*words, "--cache-type-k", "auto"))["error"]["id"] == "usage"
+
+
+def tool(tmp_path: Path, environment: dict[str, str], printed: str) -> None:
+    place = tmp_path / "bin"
+    place.mkdir()
+    (place / "llama-fit-params").write_text(f"#!/bin/sh\nprintf '{printed}'\necho odd >&2\n")
+    (place / "llama-fit-params").chmod(0o755)
+    environment["PATH"] = f"{place}:{environment.get('PATH', '/usr/bin:/bin')}"
+
+
+def test_a_second_opinion(tmp_path: Path, environment: dict[str, str], run: Run) -> None:
+    path = tmp_path / "lab-Q4_0.gguf"
+    path.write_bytes(dense(blocks=1))
+    with path.open("r+b") as stream:
+        stream.truncate(1 << 30)
+    words = ("fit", "--model", str(path), "--host")
+    assert "no llama-fit-params" in document(run(*words, "-o", "json"))["second_opinion"]["skipped"]
+    tool(tmp_path, environment, "Host 250 16 90\\n")
+    found = document(run(*words, "-o", "json"))
+    assert found["second_opinion"]["devices"][0]["weights_bytes"] == 250 * MIB
+    assert "Host: weights 250 MiB (" in run(*words).out
+    assert document(run(*words[:-1], "-o", "json"))["second_opinion"] is None
+
+
+def test_a_second_opinion_that_cannot_be_had(
+    model: str, tmp_path: Path, environment: dict[str, str], run: Run
+) -> None:
+    tool(tmp_path, environment, "CUDA0 1 2 3\\nCUDA1 1 2 3\\nHost 1 2 3\\n")
+    assert "is not on this machine" in run("fit", "--model", model, "--host").out
+    path = tmp_path / "lab-Q4_0.gguf"
+    path.write_bytes(dense(blocks=1) + bytes(1 << 20))
+    with path.open("r+b") as stream:
+        stream.truncate(1 << 30)
+    assert "speaks of 3 devices: odd" in run("fit", "--model", str(path), "--host").out
