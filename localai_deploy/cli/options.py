@@ -29,6 +29,7 @@ _FLAG_SETTINGS = {
     "context": "localai_context_length",
     "parallel": "localai_parallel",
     "gpu_layers": "localai_gpu_layers",
+    **{name: f"localai_{name}" for name in ("cache_type_k", "cache_type_v", "flash_attention", "ubatch")},
     "bind": "localai_bind",
     "port": "localai_port",
     "accept_host_key": "localai_host_key",
@@ -123,6 +124,9 @@ def deployment_options(command: Command) -> Command:
         _setting("--port", type=int),
         _setting("--bind", metavar="ADDRESS"),
         _setting("--parallel", type=int),
+        _setting("--ubatch", type=int),
+        _setting("--flash-attention", metavar="on|off"),
+        *(_setting(f"--cache-type-{part}", metavar="TYPE") for part in "vk"),
         _setting("--gpu-layers", metavar="N|all|auto"),
         _setting("--context", type=int),
         _setting("--runtime"),
@@ -130,8 +134,8 @@ def deployment_options(command: Command) -> Command:
             "--model",
             metavar="REF",
             shell_complete=complete_reference,
-            help="Model to serve: a name (model catalogue), hf:ORG/REPO/FILE[@REVISION], "
-            "https://…#sha256=… or file:PATH.",
+            help="Model to serve: a name (model catalogue), hf:ORG/REPO/FILE[@REVISION], hf:ORG/REPO (its "
+            "quantisation is chosen), https://…#sha256=… or file:PATH.",
         ),
     ):
         command = option(command)

@@ -33,6 +33,11 @@ def plan_lines(plan: HostPlan, facts: HostFacts | None = None, width: int = 0) -
     yield click.style(f"Plan for {plan.host}", bold=True) + (f"  ({_host_line(facts)})" if facts else "")
     for step in plan.steps:
         yield from _step_lines(step, width)
+    for one in plan.chosen:
+        text = f"{one.model}: {one.why}"
+        yield from hanging(text, first="  chosen        ", rest=" " * 16, width=width)
+        for other in one.not_chosen:
+            yield from hanging(other, first="    not         ", rest=" " * 16, width=width)
     if plan.fit:
         yield from hanging(_fit_text(plan.fit), first="  fit           ", rest=" " * 16, width=width)
     for finding in plan.warnings:

@@ -133,9 +133,25 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """The file that is taken of a repository.
+
+    :param model: the file's own reference.
+    :param why: in words.
+    :param not_chosen: the other quantisations, each with its reason.
+    """
+
+    repository: str
+    model: str
+    why: str
+    not_chosen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HostPlan:
     """What will happen to one host.
 
+    :param chosen: what was chosen where a whole repository is named.
     :param fit: how its model lies on it; ``None``: not known.
     """
 
@@ -143,6 +159,7 @@ class HostPlan:
     steps: tuple[Step, ...]
     findings: tuple[Finding, ...] = ()
     fit: PlannedFit | None = None
+    chosen: tuple[ModelChoice, ...] = ()
 
     @property
     def blockers(self) -> tuple[Finding, ...]:
@@ -182,6 +199,7 @@ class HostPlan:
             "warnings": [finding_data(f) for f in self.warnings],
             "unknowns": [finding_data(f) for f in self.unknowns],
             "steps": [_step_data(step) for step in self.steps],
+            **({"chosen": [_choice_data(one) for one in self.chosen]} if self.chosen else {}),
             **({"fit": self.fit.to_data()} if self.fit else {}),
         }
 
@@ -189,6 +207,15 @@ class HostPlan:
 def finding_data(finding: Finding) -> dict[str, str]:
     """Plain data of a finding; its severity is told by where it stands."""
     return {"id": finding.finding_id, "what": finding.what, "why": finding.why, "hint": finding.hint}
+
+
+def _choice_data(choice: ModelChoice) -> dict[str, Any]:
+    return {
+        "repository": choice.repository,
+        "model": choice.model,
+        "why": choice.why,
+        "not_chosen": list(choice.not_chosen),
+    }
 
 
 def _step_data(step: Step) -> dict[str, Any]:

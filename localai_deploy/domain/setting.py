@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from localai_deploy.domain.mirrors import Mirrors
-from localai_deploy.domain.reference import parse_model_reference
+from localai_deploy.domain.reference import parse_model_reference, repository_of
 from localai_deploy.errors import InputError
 
 Check = Callable[[str, Any], Any]
@@ -124,13 +124,16 @@ def address(name: str, value: object) -> str:
 
 
 def models(name: str, value: object) -> tuple[str, ...]:
-    """Model references with distinct file names."""
+    """Model references with distinct file names; a repository's file is not known yet."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise invalid(name, value, "a list of model references")
     references = tuple(str(item) for item in value)
-    names = [parse_model_reference(reference).file_name for reference in references]
+    names = [
+        reference if repository_of(reference) else parse_model_reference(reference).file_name
+        for reference in references
+    ]
     twice = sorted({file_name for file_name in names if names.count(file_name) > 1})
     if twice:
         raise invalid(name, value, f"distinct file names ({', '.join(twice)} is there twice)")

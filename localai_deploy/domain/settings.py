@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from localai_deploy.domain.fit.wish import CACHE_BITS
 from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.setting import (
     BOOLEAN_SCHEMA,
@@ -45,6 +46,9 @@ _PORT = integer(1, 65535)
 _CONTEXT = integer(256, 16_777_216)
 _PARALLEL = integer(1, 256)
 _GPU_LAYERS = word_or_integer(("auto", "all"), 0, 9999)
+_CACHE_TYPE = choice(*CACHE_BITS)
+_FLASH_ATTENTION = choice("on", "off")
+_UBATCH = integer(1, 65536)
 _RUNTIME = choice("llama_cpp")
 _DRIVER = choice("auto", "distribution", "nvidia", "none")
 _PROVIDER = choice("rattler", "miniforge")
@@ -67,6 +71,20 @@ HOST_SETTINGS: tuple[Setting, ...] = (
         "layers on the cards: auto (as many as fit), all, or a number; 99 and more mean all",
         *_GPU_LAYERS,
     ),
+    Setting(
+        "localai_cache_type_k",
+        "f16",
+        "type of the cache's keys; smaller ones leave room for layers, at some cost in answers",
+        *_CACHE_TYPE,
+    ),
+    Setting(
+        "localai_cache_type_v",
+        "f16",
+        "type of the cache's values; quantised ones need flash attention",
+        *_CACHE_TYPE,
+    ),
+    Setting("localai_flash_attention", "on", "on, or off for cards without it", *_FLASH_ATTENTION),
+    Setting("localai_ubatch", 512, "tokens of a prompt computed at once", *_UBATCH),
     Setting("localai_bind", "127.0.0.1", "address the API listens on", address, TEXT_SCHEMA),
     Setting("localai_port", 8080, "TCP port of the API", *_PORT),
     Setting(

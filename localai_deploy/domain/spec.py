@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from localai_deploy.domain.connection import Connection
+from localai_deploy.domain.fit.wish import UBATCH, UNQUANTISED, CacheType
 from localai_deploy.domain.gpu.host_driver import HostDriver
 from localai_deploy.domain.lock import Variant
 from localai_deploy.domain.mirrors import Mirrors
@@ -29,6 +30,8 @@ class HostSpec:
     :param cpu_expert_layers: blocks whose experts stay on the host (``--n-cpu-moe``).
     :param gpu_memory_bytes: model, cache and compute memory planned on cards; 0: none, or nobody knows.
     :param context_length: tokens, shared by ``parallel`` slots.
+    :param cache_type_k: of the cache's keys, as llama.cpp names types; ``cache_type_v`` of its values.
+    :param ubatch: tokens of a prompt computed at once.
     :param devices: vendor and device (``10de:2684``) of what was passed through to it, sorted.
     :param driver_source: as in ``localai_driver``: ``auto``, ``distribution``, ``nvidia``, ``none``.
     :param driver: of its cards; ``None`` without one.
@@ -54,6 +57,10 @@ class HostSpec:
     wanted_gpu_layers: str | int = "auto"
     cpu_expert_layers: int = 0
     gpu_memory_bytes: int = 0
+    cache_type_k: CacheType = "f16"
+    cache_type_v: CacheType = "f16"
+    flash_attention: bool = True
+    ubatch: int = UBATCH
     driver_source: str = "auto"
     driver: HostDriver | None = None
 
@@ -111,7 +118,7 @@ def plans_card(variant: str, gpu_layers: int, devices: Sequence[str]) -> bool:
 def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]) -> HostSpec:
     """The spec that checked ``settings`` describe.
 
-    :raises InputError: ``gpu-needs-node``.
+    :raises InputError: ``gpu-needs-node`` or ``fit-wish-impossible``.
     """
     value: dict[str, Any] = {key: sourced.value for key, sourced in settings.items()}
     if value["localai_gpu"] and not value["localai_node"]:
@@ -120,6 +127,13 @@ def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]
             f"host {name} cannot be given a card: it is no VM that is made on a node",
             why=f"localai_gpu is set ({settings['localai_gpu'].source})",
             hint="name its node (--node N), or leave --gpu at none",
+        )
+    if value["localai_flash_attention"] == "off" and value["localai_cache_type_v"] not in UNQUANTISED:
+        raise InputError(
+            "fit-wish-impossible",
+            f"a server on {name} cannot be started like this",
+            why="a quantised value cache needs flash attention",
+            hint="leave localai_flash_attention on, or localai_cache_type_v at f16",
         )
     return HostSpec(
         name=name,
@@ -139,4 +153,8 @@ def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]
         model_cache=value["localai_model_cache"],
         driver_source=value["localai_driver"],
         wanted_gpu_layers=value["localai_gpu_layers"],
+        cache_type_k=value["localai_cache_type_k"],
+        cache_type_v=value["localai_cache_type_v"],
+        flash_attention=value["localai_flash_attention"] == "on",
+        ubatch=value["localai_ubatch"],
     )

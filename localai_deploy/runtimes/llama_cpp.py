@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from localai_deploy.domain.fit.wish import UBATCH, UNQUANTISED
 from localai_deploy.domain.lock import Variant
 from localai_deploy.domain.paths import WSL_LIBRARIES, environment_prefix
 from localai_deploy.domain.spec import HostSpec
@@ -34,6 +35,7 @@ class LlamaCpp:
             *("--host", spec.bind, "--port", str(spec.port)),
             *("-c", str(spec.context_length), "-ngl", str(spec.gpu_layers)),
             *(("--n-cpu-moe", str(spec.cpu_expert_layers)) if spec.cpu_expert_layers else ()),
+            *_cache_words(spec),
             *("--parallel", str(spec.parallel)),
             *("--fit", "off"),
             *("--api-key-file", API_KEY_FILE_TOKEN),
@@ -47,3 +49,13 @@ class LlamaCpp:
         """All is on the command line, where it can be seen, but for where WSL has Windows' libraries."""
         on_wsl = spec.driver is not None and spec.driver.is_wsl
         return {"LD_LIBRARY_PATH": WSL_LIBRARIES} if on_wsl else {}
+
+
+def _cache_words(spec: HostSpec) -> tuple[str, ...]:
+    """What is not the server's own default; flash attention is, where a card has it."""
+    words: list[str] = []
+    if not spec.flash_attention or spec.cache_type_v not in UNQUANTISED:
+        words += ["--flash-attn", "on" if spec.flash_attention else "off"]
+    for flag, told in (("--cache-type-k", spec.cache_type_k), ("--cache-type-v", spec.cache_type_v)):
+        words += [flag, told] if told != "f16" else []
+    return (*words, "--ubatch-size", str(spec.ubatch)) if spec.ubatch != UBATCH else tuple(words)

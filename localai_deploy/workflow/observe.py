@@ -15,7 +15,7 @@ from localai_deploy.domain.lock import EnvironmentLock
 from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.models.catalogue import default_model
 from localai_deploy.domain.observations import Observation, observe_step
-from localai_deploy.domain.plan import VM_STEPS, Finding, HostPlan, Severity, StepKind
+from localai_deploy.domain.plan import VM_STEPS, Finding, HostPlan, ModelChoice, Severity, StepKind
 from localai_deploy.domain.planning import make_plan
 from localai_deploy.domain.preflight import PLATFORMS
 from localai_deploy.domain.pve.facts import VmFacts
@@ -29,6 +29,7 @@ from localai_deploy.runtimes import deployment_of, runtime_named
 from localai_deploy.targets.base import Target
 from localai_deploy.workflow.holding import hold
 from localai_deploy.workflow.host_fit import HostFit, host_fit, machine_of
+from localai_deploy.workflow.repository_choice import with_files
 from localai_deploy.workflow.telling import Say
 from localai_deploy.workflow.vm_size import sized
 
@@ -122,7 +123,10 @@ def resolved(planned: PlannedHost, choices: Choices, say: Say) -> PlannedHost:
     spec, about_driver = with_driver(replace(host.spec(), devices=planned.devices), facts)
     if not spec.models:
         spec = replace(spec, models=unnamed_models(spec, facts, say))
-    parts, problems = _look_up(host, spec, facts, choices, say)
+    problems: list[Finding] = []
+    named = _attempt(lambda: _with_files(planned, spec, choices, say), problems)
+    spec, chosen = named or (spec, ())
+    parts = _look_up(host, spec, facts, choices, say, problems) if named else None
     deployment, fit = None, HostFit()
     if parts is not None:
         lock, models = parts
@@ -136,6 +140,7 @@ def resolved(planned: PlannedHost, choices: Choices, say: Say) -> PlannedHost:
         spec = with_layers(spec, fit.planned) if fit.planned else with_layers_asked_for(spec)
         deployment = _attempt(lambda: deployment_of(spec, lock, models), problems)
     plan = make_plan(spec, facts, deployment, (*about_driver, *problems), fit.planned)
+    plan = replace(plan, chosen=chosen)
     if planned.vm is not None:
         steps, findings = (*planned.vm.steps, *plan.steps), (*planned.vm.findings, *plan.findings)
         plan = replace(plan, steps=steps, findings=findings)
@@ -167,20 +172,34 @@ def unnamed_models(spec: HostSpec, facts: HostFacts, say: Say) -> tuple[str, ...
     return (name,)
 
 
+def _with_files(
+    planned: PlannedHost, spec: HostSpec, choices: Choices, say: Say
+) -> tuple[HostSpec, tuple[ModelChoice, ...]]:
+    """A VM that is still to be made gets the memory that its model needs, so that limits no choice."""
+    host, facts = planned.host, planned.facts
+    free = planned.vm is not None and planned.vm.vm is None and host.vm is not None and host.vm.may_grow
+    machine = machine_of(spec, 0 if free else facts.memory_bytes)
+    return with_files(spec, facts, machine, host.secrets.hub_token, say, update=choices.update)
+
+
 _Parts = tuple[EnvironmentLock, tuple[ModelFile, ...]]
 
 
 def _look_up(
-    host: InventoryHost, spec: HostSpec, facts: HostFacts, choices: Choices, say: Say
-) -> tuple[_Parts | None, list[Finding]]:
-    """Lock and model files, as far as nothing stands in the way."""
-    problems: list[Finding] = []
+    host: InventoryHost,
+    spec: HostSpec,
+    facts: HostFacts,
+    choices: Choices,
+    say: Say,
+    problems: list[Finding],
+) -> _Parts | None:
+    """Lock and model files, as far as nothing stands in the way; else ``problems`` grow."""
     lock = _attempt(lambda: environment_lock(spec, facts, choices, say), problems)
     models = [_attempt(_resolver(host, spec, facts, choices, say, text), problems) for text in spec.models]
     found = tuple(model for model in models if model is not None)
     if lock is None or len(found) != len(models):
-        return None, problems
-    return (lock, found), problems
+        return None
+    return lock, found
 
 
 def _attempt(action: Callable[[], T], problems: list[Finding]) -> T | None:

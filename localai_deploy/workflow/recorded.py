@@ -8,6 +8,7 @@ from typing import Any
 
 from localai_deploy.domain.deployment import Deployment, is_our_record
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
+from localai_deploy.domain.fit.wish import UBATCH
 from localai_deploy.domain.gpu.host_driver import HostDriver, driver_of
 from localai_deploy.domain.lock import EnvironmentLock
 from localai_deploy.domain.planning import make_plan
@@ -104,6 +105,10 @@ def _spec(host: InventoryHost, record: Mapping[str, Any]) -> HostSpec:
         gpu_layers=record["gpu_layers"],
         cpu_expert_layers=record.get("cpu_expert_layers", 0),
         gpu_memory_bytes=record.get("gpu_memory_bytes", 0),
+        cache_type_k=record.get("cache_type_k", "f16"),
+        cache_type_v=record.get("cache_type_v", "f16"),
+        flash_attention=record.get("flash_attention") != "off",
+        ubatch=record.get("ubatch", UBATCH),
         bind=record["service"]["bind"],
         port=record["service"]["port"],
         conda_provider=record["conda_provider"],

@@ -14,6 +14,12 @@ EXPLANATIONS: dict[str, Explanation] = {
             "and 1 GiB."
         ),
     ),
+    "fit-projector-unknown": Explanation(
+        title="A file is no projector",
+        cause="--projector names a language model, or a file of another kind.",
+        detection="Its header names another architecture than clip.",
+        fix="Name the mmproj file that the model's publisher keeps beside it.",
+    ),
     "fit-wish-impossible": Explanation(
         title="A server cannot be started like this",
         cause="Options contradict each other, such as a quantised value cache without flash attention.",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from localai_deploy.domain.fit.choice import Option, card_for, nearest, shortage_text
+from localai_deploy.domain.fit.choice import shortage_text
 from localai_deploy.domain.fit.fitted import Fitted
 from localai_deploy.domain.fit.machine import Shortage
-from localai_deploy.domain.fit.near import near_lines
+from localai_deploy.domain.fit.near import FIT_FLAGS, card_for, near_lines, nearest
 from localai_deploy.domain.fit.planned import PlannedFit
 from localai_deploy.domain.plan import Finding, Severity
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.domain.units import format_bytes
 from localai_deploy.errors import LocalaiError
 
-_FLAGS = {"context": "--context", "gpu_layers": "--gpu-layers"}
+_FLAGS = {name: flag for name, flag in FIT_FLAGS.items() if name != "cpu_expert_layers"}
 """What of a wish the options of ``up`` change."""
 
 
@@ -51,19 +51,13 @@ def _possible(fitted: Fitted) -> str:
     """The nearest ways that are possible, one a line."""
     option = fitted.option
     found = nearest([option.candidate, *fitted.others], option, fitted.machine, fitted.timing)
-    near = near_lines([one for one in found if _can_be_asked(one, option)], option.wish, _FLAGS)
+    near = near_lines(found, option.wish, _FLAGS)
     if card := card_for(option, fitted.machine):
         near.append(f"a card of {format_bytes(card)} holds everything as wished")
     host = next((one for one in option.shortages if one.kind == "host"), None)
     if host:
         near.append(f"{format_bytes(host.needed_bytes)} of memory on the host")
     return "possible: " + "\n".join(near) if near else "take a smaller model"
-
-
-def _can_be_asked(near: Option, option: Option) -> bool:
-    """Types of the cache are no options of ``up``."""
-    types = [(one.wish.cache_type_k, one.wish.cache_type_v) for one in (near, option)]
-    return types[0] == types[1]
 
 
 def partial_findings(fit: PlannedFit, spec: HostSpec) -> Iterator[Finding]:
@@ -75,7 +69,8 @@ def partial_findings(fit: PlannedFit, spec: HostSpec) -> Iterator[Finding]:
         Severity.WARNING,
         f"{spec.name}: {offload_text(fit)}",
         "the cards hold no more of this model with this context",
-        "a smaller model, quantisation or context answers faster: localai-deploy fit shows what fits",
+        "a smaller model, quantisation, context or cache (--cache-type-k q8_0 --cache-type-v q8_0) answers "
+        "faster: localai-deploy fit shows what fits",
     )
 
 

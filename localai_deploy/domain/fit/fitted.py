@@ -55,7 +55,15 @@ def wish_of(spec: HostSpec) -> tuple[Wish, Freedom]:
     """How the server of ``spec`` is started, and what of it may be chosen."""
     wanted = spec.wanted_gpu_layers
     layers = wanted if isinstance(wanted, int) and wanted < ALL_FROM else ALL_LAYERS
-    wish = Wish(context=spec.context_length, gpu_layers=layers, parallel=spec.parallel)
+    wish = Wish(
+        context=spec.context_length,
+        gpu_layers=layers,
+        flash_attention=spec.flash_attention,
+        ubatch=spec.ubatch,
+        cache_type_k=spec.cache_type_k,
+        cache_type_v=spec.cache_type_v,
+        parallel=spec.parallel,
+    )
     free = wanted == "auto"
     return wish, Freedom(gpu_layers=free, cpu_expert_layers=free)
 

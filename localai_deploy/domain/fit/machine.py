@@ -10,6 +10,7 @@ from localai_deploy.domain.fit.wish import Card
 RESERVE_BYTES = 1024 * MIB
 """Left free on a card for CUDA, its driver, a display and what estimates miss; llama.cpp's own fit leaves
 as much."""
+_ROOM_WITHOUT_MEMORY = 1 << 40
 SYSTEM_BYTES = 512 * MIB
 """Left to the rest of a host that does little else."""
 
@@ -27,6 +28,12 @@ class Machine:
     ram_bytes: int = 0
     host_bandwidth_bytes_s: float = 0.0
     reserve_bytes: int = RESERVE_BYTES
+
+    @property
+    def room_bytes(self) -> int:
+        """Memory there is for a model, as far as it is known."""
+        cards = sum(card.memory_bytes - self.reserve_bytes for card in self.cards)
+        return max(cards, 0) or self.ram_bytes or _ROOM_WITHOUT_MEMORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +65,4 @@ def needed_bytes(need: DeviceNeed, machine: Machine) -> int:
     sure = need.total_bytes + need.margin_bytes
     if need.kind == "host":
         return sure + SYSTEM_BYTES
-    return max(sure, need.parts_bytes + machine.reserve_bytes) if need.parts_bytes else 0
+    return max(sure, need.reserved_bytes + machine.reserve_bytes) if need.reserved_bytes else 0

@@ -74,6 +74,9 @@ def _question(spec: HostSpec, model: ModelFile) -> dict[str, Any]:
         "context": spec.context_length,
         "parallel": spec.parallel,
         "gpu_layers": spec.wanted_gpu_layers,
+        "cache_types": [spec.cache_type_k, spec.cache_type_v],
+        "flash_attention": spec.flash_attention,
+        "ubatch": spec.ubatch,
         "devices": _devices(spec),
     }
 

@@ -66,6 +66,11 @@ class VmWish:
         """The wish for a VM that is there: what nobody set stays as it was recorded."""
         return replace(self, spec=recorded_spec(self.spec, block.spec, self.given))
 
+    @property
+    def may_grow(self) -> bool:
+        """Nobody set how much memory it is to have."""
+        return "memory_mib" not in self.given
+
     def at_least(self, size: VmSize) -> VmWish:
         """The wish for a VM with room for its model; what somebody set stays."""
         larger = {
