@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from localai_deploy.cli.options import node_from, warn_of_insecure
+from localai_deploy.cli.node_trust import warn_of_insecure
+from localai_deploy.cli.options import node_from
 from localai_deploy.cli.progress import say
 from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.errors import InputError

@@ -25,6 +25,7 @@ PROGRAM = "localai-deploy"
 _NOBODY_LISTENS = (errno.EPIPE, errno.EIO)
 """The reader of a pipe went away, or the terminal was closed."""
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("localai_deploy.cli.init:init", "Begin an inventory: a few questions, or flags."),
     "up": ("localai_deploy.cli.up:up", "Plan, confirm, install, verify: a local AI on a host."),
     "plan": ("localai_deploy.cli.plan:plan", "Show what `up` would do and why; change nothing."),
     "render": ("localai_deploy.cli.render:render", "Write the Ansible project that `up` would run."),

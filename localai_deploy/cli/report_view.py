@@ -124,6 +124,8 @@ def _deployed_lines(
         yield from verdict(report, planned.host.name, f"; changed={outcome.changed}")
         yield from _service_lines(planned, planned.deployment)
         yield from _answer_lines(_completion(report, planned.host.name), width)
+    elif planned and planned.deployment:
+        yield f"{planned.host.name}: done, not verified (--tags); changed={outcome.changed}"
 
 
 def _service_lines(planned: PlannedHost, deployment: Deployment) -> Iterator[str]:

@@ -175,6 +175,33 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The groups of the inventory.",
         fix="Name a VM: --node NODE --name VM, or a host with localai_node in the inventory.",
     ),
+    "inventory-exists": Explanation(
+        title="An inventory is not begun where something is already",
+        cause="The directory that `init` was given exists.",
+        detection="The directory, before anything is asked and again when the files are written.",
+        fix="Name a new directory; or go on with the one that is there.",
+    ),
+    "node-unknown": Explanation(
+        title="A new inventory lacks the node or the VM that it speaks of",
+        cause="A VM was named for a node without an address, or a card for no VM.",
+        detection="`init` holds its flags or answers against each other.",
+        fix="Add --node NAME=ADDRESS, or --vm NAME=NODE, or correct the typo.",
+    ),
+    "inventory-name-twice": Explanation(
+        title="The inventory says a thing twice, and differently",
+        cause=(
+            "A host, group or variable stands twice in one mapping, of which only the last counts; or two "
+            "machines have one name, which Ansible takes for one host."
+        ),
+        detection="`config check` reads the inventory's files themselves.",
+        fix="Give one of them another name, or take it out, at the place that the message names.",
+    ),
+    "inventory-file-unused": Explanation(
+        title="A file of variables belongs to nobody",
+        cause="The file in host_vars or group_vars has nearly the name of a host or group: a typo.",
+        detection="`config check` compares the names of the files with those of hosts and groups.",
+        fix="Rename the file after the host or group, or remove it.",
+    ),
     "variable-unknown": Explanation(
         title="The inventory sets a variable that does not exist",
         cause=("Variables that begin with localai_ belong to this tool, so an unknown one is a typo."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -38,6 +39,15 @@ ROLE_OF: dict[StepKind, str] = {
     StepKind.SERVICE: "service",
 }
 """The role that carries a step out."""
+
+
+TAGS: Mapping[str, tuple[str, ...]] = {
+    "driver": ("prepare", "driver"),
+    "runtime": ("prepare", "environment", "runtime", "service"),
+    "models": ("prepare", "models", "service"),
+    "verify": ("verify",),
+}
+"""What ``--tags`` takes and the names of the steps that it stands for; each leaves a host in order."""
 
 
 class Action(StrEnum):
@@ -141,6 +151,11 @@ class HostPlan:
     def unknowns(self) -> tuple[Finding, ...]:
         """What nobody could look at; it may speak against the plan or not."""
         return tuple(f for f in self.findings if f.severity is Severity.UNKNOWN)
+
+    def only(self, names: Collection[str]) -> HostPlan:
+        """The same plan with the steps of these names, and those that bring its host into being."""
+        kept = (step for step in self.steps if step.kind.value in names or step.kind in VM_STEPS)
+        return replace(self, steps=tuple(kept))
 
     def strict(self) -> HostPlan:
         """The same plan, blocked by what nobody could look at, too."""

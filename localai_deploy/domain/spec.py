@@ -13,6 +13,9 @@ from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.settings import Sourced
 from localai_deploy.errors import InputError
 
+FORKS = 8
+"""Hosts that are worked on at once, where nobody says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
@@ -59,10 +62,18 @@ class Choices:
 
     :param update: look for newer packages and model revisions instead of those recorded.
     :param strict: what could not be looked at blocks a plan.
+    :param steps: names of the steps that are wanted; empty: all.
+    :param forks: hosts that are worked on at once.
     """
 
     update: bool = False
     strict: bool = False
+    steps: frozenset[str] = frozenset()
+    forks: int = FORKS
+
+    def wants(self, step: str) -> bool:
+        """Whether a step is one of this run's."""
+        return not self.steps or step in self.steps
 
 
 def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]) -> HostSpec:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from localai_deploy.domain.plan import ROLE_OF, StepKind
+from localai_deploy.domain.spec import FORKS
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.inventory import Secrets
 from localai_deploy.provisioner.events import Event, TaskFailed
@@ -64,6 +65,7 @@ class Run:
     secrets: Path
     targets: Mapping[str, Target]
     outcomes: dict[str, HostOutcome] = field(default_factory=dict)
+    forks: int = FORKS
 
     @property
     def good_hosts(self) -> list[str]:
@@ -86,13 +88,14 @@ def open_run(
     secrets: Mapping[str, Secrets],
     targets: Mapping[str, Target],
     stack: ExitStack,
+    forks: int = FORKS,
 ) -> Run:
     """Render the project of a run; its secrets live until ``stack`` closes."""
     project = render_project(place.directory / "project", hosts)
     variables = {host.name: _secret_variables(secrets[host.name]) for host in hosts}
     secret_file = stack.enter_context(secret_inventory(variables))
     outcomes = {host.name: HostOutcome() for host in hosts}
-    return Run(place, project, secret_file, targets, outcomes)
+    return Run(place, project, secret_file, targets, outcomes, forks)
 
 
 def journal_of(host: str) -> Journal:
@@ -129,6 +132,7 @@ def _run_step(run: Run, kind: StepKind, hosts: list[str], listener: Listener, *,
         secrets=run.secrets,
         artifacts=run.place.directory / "ansible" / kind.value,
         on_event=listener.task_event,
+        forks=run.forks,
     )
     for host in hosts:
         outcome = run.outcomes[host]

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from localai_deploy.domain.spec import Choices
+from localai_deploy.domain.plan import StepKind
+from localai_deploy.domain.spec import FORKS, Choices
 from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.provisioner.render import ProjectHost
@@ -29,7 +30,7 @@ from localai_deploy.workflow.apply import (
 from localai_deploy.workflow.observe import PlannedHost, plan_host
 from localai_deploy.workflow.provision import Rest, provision
 from localai_deploy.workflow.telling import Say
-from localai_deploy.workflow.together import ask_each
+from localai_deploy.workflow.together import ask_each, tell_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,15 @@ class DeployResult:
     report: Report | None
     planned: Mapping[str, PlannedHost] = field(default_factory=dict)
     written: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Who hears of steps and checks."""
+
+    listener: Listener
+    on_check: Callable[[CheckResult], None]
+    on_check_progress: Callable[[CheckProgress], None] | None
 
 
 def open_targets(hosts: Sequence[InventoryHost], stack: ExitStack, say: Say) -> dict[str, Target]:
@@ -84,7 +94,7 @@ def look(
 
     for host in hosts:
         host.spec()
-    return [Looked(one.host, one.value, one.error) for one in ask_each(hosts, plan)]
+    return [Looked(one.host, one.value, one.error) for one in ask_each(hosts, plan, choices.forks)]
 
 
 def deploy(
@@ -99,7 +109,11 @@ def deploy(
     outcomes = {one.host.name: HostOutcome() for one in planned}
     seen = {one.host.name: one for one in provision(planned, place, outcomes, listener, rest)}
     ready = [one for name, one in seen.items() if outcomes[name].error is None]
-    report = _configure(ready, place, outcomes, listener, on_check, on_check_progress) if ready else None
+    follow = Following(listener, on_check, on_check_progress)
+    report = _configure(ready, place, outcomes, rest.choices, follow) if ready else None
+    for one in planned:
+        if error := outcomes[one.host.name].error:
+            tell_place(one.host, error)
     return DeployResult(outcomes, report, seen)
 
 
@@ -107,16 +121,16 @@ def _configure(
     ready: Sequence[PlannedHost],
     place: RunPlace,
     outcomes: dict[str, HostOutcome],
-    listener: Listener,
-    on_check: Callable[[CheckResult], None],
-    on_check_progress: Callable[[CheckProgress], None] | None,
+    choices: Choices,
+    follow: Following,
 ) -> Report | None:
     """Run the roles and the checks; ``outcomes`` of these hosts are filled in."""
     with ExitStack() as stack:
-        run = _open(ready, place, stack, outcomes)
-        run_steps(run, DEPLOY_STEPS, listener)
+        run = _open(ready, place, stack, outcomes, choices.forks)
+        run_steps(run, [kind for kind in DEPLOY_STEPS if choices.wants(kind.value)], follow.listener)
         good = [one for one in ready if one.host.name in run.good_hosts]
-        return _verify(run, good, on_check, on_check_progress) if good else None
+        wanted = good and choices.wants(StepKind.VERIFY.value)
+        return _verify(run, good, follow.on_check, follow.on_check_progress) if wanted else None
 
 
 def _open(
@@ -124,10 +138,11 @@ def _open(
     place: RunPlace,
     stack: ExitStack,
     outcomes: Mapping[str, HostOutcome] | None = None,
+    forks: int = FORKS,
 ) -> Run:
     hosts = [project_host(one) for one in planned]
     secrets = {one.host.name: one.host.secrets for one in planned}
-    run = open_run(place, hosts, secrets, {one.host.name: one.target for one in planned}, stack)
+    run = open_run(place, hosts, secrets, {one.host.name: one.target for one in planned}, stack, forks)
     run.outcomes.update({name: one for name, one in (outcomes or {}).items() if name in run.outcomes})
     return run
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 from localai_deploy.explanations import Explanation
 
 EXPLANATIONS: dict[str, Explanation] = {
+    "vm-not-an-entry": Explanation(
+        title="A play of plain Ansible does not make VMs",
+        cause="The inventory says on which node the VM is to be, but not yet how Ansible reaches it.",
+        detection="playbooks/site.yml: localai_node is set for the host, ansible_host is not.",
+        fix="localai-deploy up NAME --write-inventory DIR makes the VM, and an entry that Ansible reaches.",
+    ),
     "channel-unreachable": Explanation(
         title="The conda channel cannot be read",
         cause="No network, a wrong mirror, or a server that answers with errors.",

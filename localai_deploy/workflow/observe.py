@@ -117,6 +117,8 @@ def resolved(planned: PlannedHost, choices: Choices, say: Say) -> PlannedHost:
     if planned.vm is not None:
         steps, findings = (*planned.vm.steps, *plan.steps), (*planned.vm.findings, *plan.findings)
         plan = HostPlan(plan.host, steps, findings)
+    if choices.steps:
+        plan = plan.only(choices.steps)
     if choices.strict:
         plan = plan.strict()
     return replace(planned, deployment=deployment, plan=plan)

@@ -14,6 +14,7 @@ import yaml
 
 from localai_deploy.domain.pve.credentials import ApiToken, NodeConnection
 from localai_deploy.inventory import InventoryHost, Overrides, load_hosts, load_nodes
+from localai_deploy.inventory_check import check_inventory
 from localai_deploy.sandbox_record import (
     DIRECTORY_VARIABLE,
     LOCK_NAME,
@@ -59,11 +60,23 @@ def uncommented(directory: Path) -> Path:
 
 def test_a_home_to_copy() -> None:
     hosts = hosts_of(SHIPPED / "example")
-    assert set(hosts) == {"llm", "nas"}
-    assert hosts["nas"].vm is None
+    assert set(hosts) == {"llm", "coder", "nas", "desktop"}
+    assert [name for name, host in hosts.items() if host.vm is None] == ["nas", "desktop"]
+    assert hosts["coder"].vm is not None
+    assert (hosts["coder"].vm.node.host, hosts["coder"].settings["localai_gpu"].value) == (
+        "192.0.2.6",
+        ("auto",),
+    )
     assert hosts["llm"].vm is not None
     assert (hosts["llm"].vm.node.host, hosts["llm"].vm.spec.cores) == ("192.0.2.5", 8)
-    assert [host.spec().models[0].startswith("hf:ORG") for host in hosts.values()] == [True, True]
+    assert [host.spec().models[0].startswith("hf:ORG") for host in hosts.values()] == [True] * 4
+
+
+@pytest.mark.parametrize("name", ["example", "sandbox"])
+def test_config_check_is_content(name: str) -> None:
+    checked = check_inventory([], SHIPPED / name, Overrides())
+    assert checked.problems == []
+    assert checked.hosts
 
 
 def test_its_comments_are_right_values_too(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ PRINTED = {
     "explain",
     "fit",
     "fit-matrix",
+    "init",
     "gpu-info",
     "gpu-list",
     "gpu-move",
