@@ -7,15 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from localai_deploy.domain.plan import ROLE_OF, TAGS, HostPlan
-from localai_deploy.domain.settings import PREFIX, Sourced, resolve_settings
+from localai_deploy.domain.plan import HOST_STEPS, ROLE_OF, TAGS, HostPlan
+from localai_deploy.domain.settings import PREFIX, Sourced, resolve_settings, suggestion
 from localai_deploy.domain.spec import Choices
-from localai_deploy.errors import LocalaiError
+from localai_deploy.errors import InputError, LocalaiError
 from localai_deploy.inventory import KNOWN_VARIABLES, InventoryHost, Secrets, unknown_variable
 from localai_deploy.provisioner.variables import role_variables
 from localai_deploy.targets.play_host import PlayHost, Runs
 from localai_deploy.workflow.observe import PlannedHost, look_at, record_of, resolved
 from localai_deploy.workflow.telling import Say
+
+_HOST_STEPS = tuple(kind.value for kind in HOST_STEPS)
+_TAGS = f"--tags takes {', '.join(TAGS)}, or steps: {', '.join(_HOST_STEPS)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +34,20 @@ class HostPlay:
     warnings: tuple[str, ...]
 
 
-def host_play(name: str, variables: Mapping[str, Any], runs: Runs, tags: Sequence[str], say: Say) -> HostPlay:
+def host_play(
+    name: str, variables: Mapping[str, Any], runs: Runs, steps: frozenset[str], say: Say
+) -> HostPlay:
     """Look at a host through Ansible's connection and resolve its deployment, as ``plan`` does.
 
     :param variables: the host's variables as Ansible resolved them.
-    :param tags: of the play (``all``, or those that ``--tags`` names).
+    :param steps: those that are wanted (:func:`steps_of`).
     :raises LocalaiError: the plan is blocked, or an input is wrong (exit 2).
     """
     host = _host(name, variables)
     target = PlayHost(name, runs)
     facts = look_at(target, say, None)
     devices = tuple((record_of(facts) or {}).get("devices", ()))
-    choices = Choices(steps=_steps(tags))
+    choices = Choices(steps=steps)
     planned = PlannedHost(host, target, facts, None, HostPlan(name, ()), devices=devices)
     planned = resolved(planned, choices, say)
     if planned.plan.blockers:
@@ -51,14 +56,28 @@ def host_play(name: str, variables: Mapping[str, Any], runs: Runs, tags: Sequenc
     variables_of = role_variables(planned.deployment)
     kinds = {step.kind for step in planned.plan.steps}
     return HostPlay(
-        tuple(role for kind, role in ROLE_OF.items() if kind in kinds),
+        tuple(role for kind, role in ROLE_OF.items() if kind in kinds and kind.value in steps),
         {key: value for key, value in variables_of.items() if not key.startswith(PREFIX)},
         tuple(finding.what for finding in planned.plan.warnings),
     )
 
 
-def _steps(tags: Sequence[str]) -> frozenset[str]:
-    return frozenset(step for tag in tags for step in TAGS.get(tag, ()))
+def steps_of(tags: Sequence[str], skipped: Sequence[str]) -> frozenset[str]:
+    """The steps that ``--tags`` and ``--skip-tags`` of ansible-playbook leave.
+
+    :raises InputError: ``usage`` for a tag that stands for no step.
+    """
+    wanted = frozenset(_HOST_STEPS) if "all" in tags else _named(tags)
+    return wanted - _named(skipped)
+
+
+def _named(tags: Sequence[str]) -> frozenset[str]:
+    for tag in tags:
+        if tag not in TAGS and tag not in _HOST_STEPS:
+            raise InputError(
+                "usage", f"no part of a deployment has the tag {tag}", why=suggestion(tag, TAGS), hint=_TAGS
+            )
+    return frozenset(step for tag in tags for step in TAGS.get(tag, (tag,)))
 
 
 def _host(name: str, variables: Mapping[str, Any]) -> InventoryHost:

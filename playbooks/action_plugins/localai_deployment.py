@@ -16,7 +16,7 @@ from ansible.utils.display import Display
 try:
     from localai_deploy.errors import LocalaiError
     from localai_deploy.targets.executor import Completed
-    from localai_deploy.workflow.play import host_play
+    from localai_deploy.workflow.play import host_play, steps_of
 except ImportError as error:
     MISSING: ImportError | None = error
 else:
@@ -39,10 +39,10 @@ class ActionModule(ActionBase):
                 "(pipx inject ansible-core localai-deploy, or pip install)"
             )
         variables = self._own_variables(task_vars or {})
-        tags = self._task.args.get("tags", ["all"])
+        tags, skipped = (self._task.args.get(name, []) for name in ("tags", "skipped"))
         name = (task_vars or {})["inventory_hostname"]
         try:
-            play = host_play(name, variables, self._runs, tags, display.v)
+            play = host_play(name, variables, self._runs, steps_of(tags, skipped), display.v)
         except LocalaiError as error:
             lines = filter(None, (error.what, error.why, error.hint))
             raise AnsibleActionFail(f"{chr(10).join(lines)} [{error.error_id}]") from None

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from localai_deploy.inventory import Overrides, load_hosts, load_nodes
-from tests.unit.cli.conftest import BIN, Ended
+from tests.unit.cli.conftest import Ended
 from tests.unit.cli.node_double import Node, serving
 
 COLLECTION = "community.proxmox"
 
 
 def has_collection() -> bool:
-    words = [BIN / "ansible-doc", "-t", "inventory", "-F", COLLECTION]
-    listed = subprocess.run(words, capture_output=True, text=True, check=False).stdout
-    return f"{COLLECTION}.proxmox" in listed
+    given = os.environ.get(
+        "ANSIBLE_COLLECTIONS_PATH", "~/.ansible/collections:/usr/share/ansible/collections"
+    )
+    roots = [*given.split(":"), sysconfig.get_path("purelib")]
+    places = (Path(root).expanduser() / "ansible_collections" for root in roots)
+    return any((place / COLLECTION.replace(".", "/")).is_dir() for place in places)
 
 
 pytestmark = pytest.mark.skipif(
