@@ -114,3 +114,10 @@ def test_a_vm_on_the_embedded_node() -> None:
     assert host.vm is not None
     assert (host.name, host.vm.node.node, host.vm.node.host) == ("llm", "sandbox", "127.0.0.1:1")
     assert host.spec().models
+
+
+def test_the_boxes_of_the_vagrantfile() -> None:
+    hosts = hosts_of(SHIPPED / "vagrant")
+    boxes = re.findall(r'^    "(\w+)" => \[', (SHIPPED.parent / "Vagrantfile").read_text(), re.MULTILINE)
+    assert list(hosts) == boxes == ["debian12", "debian13", "ubuntu2204", "ubuntu2404"]
+    assert {host.spec().models for host in hosts.values()} == {("smollm2-135m-instruct",)}
