@@ -35,6 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "model": ("localai_deploy.cli.model:model", "Pull, list, verify and remove models on hosts."),
     "fit": ("localai_deploy.cli.fit:fit", "Tell what runs on which card, and how fast."),
     "gpu": ("localai_deploy.cli.gpu:gpu", "Tell what cards are and who has them; give them away."),
+    "driver": (
+        "localai_deploy.cli.driver:driver",
+        "Upgrade NVIDIA's driver, take that back, prepare Secure Boot.",
+    ),
     "node": ("localai_deploy.cli.node:node", "Give a Proxmox node what our VMs need."),
     "inventory": (
         "localai_deploy.cli.inventory:inventory",

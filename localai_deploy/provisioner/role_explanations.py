@@ -47,6 +47,18 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The key's fingerprint, before the source is written.",
         fix="Compare with NVIDIA's announcement; set nvidia_driver_key_fingerprint only to what that says.",
     ),
+    "driver-unsigned": Explanation(
+        title="The driver's modules have no signature",
+        cause="DKMS did not find the key that is enrolled, or openssl was missing when it built.",
+        detection="modinfo of every module that DKMS installed, where Secure Boot is on.",
+        fix="See mok_signing_key in /etc/dkms/framework.conf; `driver key HOST` makes it where that looks.",
+    ),
+    "driver-version-gone": Explanation(
+        title="The version to go back to is no longer to be had",
+        cause="Distributions keep only the newest version, and apt's cache was emptied.",
+        detection="The package source and /var/cache/apt/archives, before anything is changed.",
+        fix="The driver stays. NVIDIA's own source keeps former versions, snapshot.debian.org Debian's.",
+    ),
     "service-died": Explanation(
         title="The service does not stay up",
         cause="The server ended while it was waited for: a taken port, too little memory, a bad argument.",

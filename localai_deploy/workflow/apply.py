@@ -57,6 +57,15 @@ class RunPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What is run of a project."""
+
+    playbook: str
+    tag: str
+    removing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run with its rendered project."""
 
@@ -109,7 +118,15 @@ def run_steps(run: Run, kinds: Sequence[StepKind], listener: Listener, *, removi
         _drop_lost_hosts(run)
         hosts = run.good_hosts
         if kind in ROLE_OF and hosts:
-            _run_step(run, kind, hosts, listener, removing=removing)
+            part = Part("reset.yml" if removing else "site.yml", ROLE_OF[kind], removing=removing)
+            _run_step(run, kind, hosts, listener, part)
+
+
+def run_action(run: Run, kind: StepKind, part: Part, listener: Listener) -> None:
+    """Run a part of a playbook that no plan has: a named action on what step ``kind`` installed."""
+    _drop_lost_hosts(run)
+    if hosts := run.good_hosts:
+        _run_step(run, kind, hosts, listener, part)
 
 
 def _drop_lost_hosts(run: Run) -> None:
@@ -120,14 +137,14 @@ def _drop_lost_hosts(run: Run) -> None:
             run.outcomes[name].error = error
 
 
-def _run_step(run: Run, kind: StepKind, hosts: list[str], listener: Listener, *, removing: bool) -> None:
+def _run_step(run: Run, kind: StepKind, hosts: list[str], listener: Listener, part: Part) -> None:
     for host in hosts:
-        journal_of(host).begin(run.place.run_id, kind, removing=removing)
+        journal_of(host).begin(run.place.run_id, kind, removing=part.removing)
     listener.step_started(kind, hosts)
     result = run_playbook(
         run.project,
-        "reset.yml" if removing else "site.yml",
-        tags=[ROLE_OF[kind]],
+        part.playbook,
+        tags=[part.tag],
         hosts=hosts,
         secrets=run.secrets,
         artifacts=run.place.directory / "ansible" / kind.value,

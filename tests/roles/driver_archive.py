@@ -80,6 +80,16 @@ class Archive:
                 _deb(pool / component, name, f"{version}-2", {})
         self._index()
 
+    def withdraw(self, version: str) -> list[Path]:
+        """Take a version out of both sources; its packages then lie apart, Debian's are returned."""
+        apart = self.directory / "withdrawn"
+        for deb in sorted((self.directory / "pool").rglob(f"*_{version}-*.deb")):
+            target = apart / deb.relative_to(self.directory / "pool")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            deb.rename(target)
+        self._index()
+        return sorted((apart / "non-free").glob("*.deb"))
+
     def _index(self) -> None:
         suite = self.directory / "dists" / "trixie"
         for component in ("main", "contrib", "non-free", "non-free-firmware"):

@@ -53,8 +53,12 @@ Components that the distribution's own sources leave out are switched on beside 
 and key. NVIDIA's source is written only after its key was found to have the pinned fingerprint. Headers are
 those of the running kernel and of its flavour. A failed build ends the role with the cause out of DKMS'
 `make.log`. Then the packages are held and pinned to their branch; `tasks_from: upgrade` takes the newest of
-the branch, `tasks_from: rollback` goes back to the version before that. The module is loaded when a card is
-on the bus; the host is rebooted only if another module holds it.
+the branch, `tasks_from: rollback` goes back to the version before that, from the source or, where that has it
+no more, from apt's cache; the driver stays there until the next upgrade. Both change nothing the second time.
+The module is loaded when a card is on the bus; the host is rebooted only if another module holds it.
+
+For Secure Boot, `tasks_from: key` makes the key that DKMS signs with, and tells what a person has to do at
+the console; a module that is not signed with `nvidia_driver_secure_boot_key` ends the role.
 """,
     "service": """
 The key reaches the server by `LoadCredential=`; the unit refuses to start with an empty key file. Without

@@ -16,6 +16,7 @@ from tests.roles.driver_archive import KERNEL, LIBRARIES, Archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.lab.layout import Lab
 
@@ -62,10 +63,22 @@ class Machine:
 
     def offer(self, version: str) -> None:
         self.archive.offer(version)
+        self.offer_again()
+
+    def offer_again(self) -> None:
+        """Bring the host's sources in line with the archive."""
         self.host.root("mkdir", "-p", "/srv/archive", "/etc/apt/keyrings")
         target = self.host.rootfs / "srv" / "archive"
         for part in ("dists", "pool"):
             shutil.copytree(self.archive.directory / part, target / part, dirs_exist_ok=True)
+
+    def withdraw(self, version: str) -> list[Path]:
+        """Take a version out of the sources; where its packages lie now."""
+        kept = self.archive.withdraw(version)
+        shutil.rmtree(self.host.rootfs / "srv/archive/pool")
+        self.offer_again()
+        self.archive.offer(version)
+        return kept
 
     def version(self, package: str) -> str:
         return self.host.root("dpkg-query", "-W", "-f", "${Version} ${db:Status-Want}", package)
@@ -131,11 +144,30 @@ def test_upgrade_and_rollback_are_actions(machine: Machine) -> None:
     machine.driver.action("nvidia_driver", "upgrade", DEBIAN)
     assert machine.version("nvidia-kernel-dkms") == "550.200.10-2 hold"
     assert (machine.record()["version"], machine.record()["previous"]) == ("550.200.10", "550.163.01")
+    assert machine.driver.action("nvidia_driver", "upgrade", DEBIAN).changed == []
     assert machine.run(DEBIAN).changed == []
     machine.driver.action("nvidia_driver", "rollback", DEBIAN)
     assert machine.version("nvidia-kernel-dkms") == "550.163.01-2 hold"
     assert machine.version("libcuda1") == "550.163.01-2 hold"
     assert machine.record()["version"] == "550.163.01"
+    assert machine.driver.action("nvidia_driver", "rollback", DEBIAN).changed == []
+    assert machine.run(DEBIAN).changed == []
+
+
+def test_rollback_to_a_version_that_the_source_has_no_more(machine: Machine) -> None:
+    machine.run(DEBIAN)
+    machine.offer("550.200.10")
+    machine.driver.action("nvidia_driver", "upgrade", DEBIAN)
+    kept = machine.withdraw("550.163.01")
+    gone = machine.driver.action("nvidia_driver", "rollback", DEBIAN, good=False)
+    assert gone.problem["error_id"] == "driver-version-gone"
+    assert machine.version("libcuda1") == "550.200.10-2 hold"
+    for archive in kept:
+        shutil.copy(archive, machine.host.rootfs / "var/cache/apt/archives")
+    machine.driver.action("nvidia_driver", "rollback", DEBIAN)
+    assert machine.version("nvidia-kernel-dkms") == "550.163.01-2 hold"
+    assert machine.version("libcuda1") == "550.163.01-2 hold"
+    assert machine.driver.action("nvidia_driver", "rollback", DEBIAN).changed == []
 
 
 def test_a_build_that_fails_is_told_with_its_cause(machine: Machine) -> None:

@@ -14,6 +14,7 @@ from localai_deploy.domain.gpu.driver_fit import (
 from localai_deploy.domain.gpu.driver_offer import DriverHost, DriverOffer, PackageSource, SecureBoot
 from localai_deploy.domain.gpu.driver_version import DriverVersion
 from localai_deploy.domain.gpu.generation import CudaVersion, KernelModules
+from localai_deploy.domain.gpu.secure_boot import enrolment_steps
 from localai_deploy.domain.plan import Finding, Severity
 
 
@@ -158,12 +159,13 @@ def _way_out(host: DriverHost, source: PackageSource | None) -> str:
 
 
 def _secure_boot(host: DriverHost) -> Finding:
+    os_id = host.os_name.split()[0].lower()
     return _blocker(
         "gpu-secure-boot",
         f"Secure Boot is on at {host.name}, and no key for our own modules is enrolled",
         "the driver's module is built on the host; firmware and kernel let only signed modules in",
-        "enrol the host's module key (mokutil --import, then confirm at the console on the next boot), "
-        "or switch Secure Boot off; new VMs: pre-enrolled-keys=0",
+        f"localai-deploy driver key {host.name} makes the key; {enrolment_steps(os_id)}; then run this "
+        "again. Or switch Secure Boot off; new VMs: pre-enrolled-keys=0",
     )
 
 

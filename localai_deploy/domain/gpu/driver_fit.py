@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from localai_deploy.domain.gpu.card import Card
-from localai_deploy.domain.gpu.driver_offer import DriverHost, DriverOffer, SecureBoot
+from localai_deploy.domain.gpu.driver_offer import DriverHost, DriverOffer
 from localai_deploy.domain.gpu.driver_version import DriverVersion, parse_driver_version, parse_kernel_release
 from localai_deploy.domain.gpu.generation import ONLY_OPEN, KernelModules
 
@@ -120,7 +120,7 @@ def _runtime(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[Misfi
 
 def _signature(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[Misfit]:
     del card
-    if host.secure_boot is SecureBoot.ON and not offer.signed_for_kernel:
+    if host.secure_boot.refuses_ours and not offer.signed_for_kernel:
         why = "Secure Boot is on and would refuse a module that is built on the host"
         yield Misfit(SECURE_BOOT, why)
 

@@ -27,6 +27,11 @@ class SecureBoot(StrEnum):
     ON = "on"
     ON_KEY_ENROLLED = "on, and our module key is enrolled"
 
+    @property
+    def refuses_ours(self) -> bool:
+        """Whether a module that is built on the host would not be loaded."""
+        return self is SecureBoot.ON
+
 
 @dataclass(frozen=True, slots=True)
 class DriverOffer:

@@ -73,8 +73,9 @@ EXPLANATIONS: dict[str, Explanation] = {
         cause="The module is built on the host, and no key that signs it is known to the firmware.",
         detection="mokutil --sb-state and --test-key on the host.",
         fix=(
-            "Enrol the host's module key: mokutil --import FILE, reboot, confirm at the console; or switch "
-            "Secure Boot off. VMs on Proxmox: an EFI disk with pre-enrolled-keys=0."
+            "`driver key HOST` makes the key. Then, by a person: sudo mokutil --import FILE (a password that "
+            "is used once), reboot, and at the console Enroll MOK, Continue, Yes, the password, Reboot. Or "
+            "switch Secure Boot off. VMs on Proxmox: an EFI disk with pre-enrolled-keys=0."
         ),
     ),
     "gpu-driver-declined": Explanation(

@@ -23,6 +23,7 @@ PRINTED = {
     "config-check",
     "doctor",
     "down",
+    "driver",
     "error",
     "explain",
     "fit",

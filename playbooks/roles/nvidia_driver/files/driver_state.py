@@ -4,7 +4,8 @@
 ``look``       prints what the role decides by
 ``came``       prints the packages that apt would add for those given
 ``removable``  prints those of the given packages that nothing else on the host needs
-``build``      prints why the modules are not built for the kernel, exit 3; exit 0 if they are
+``build``      prints why the modules are not built for the kernel, or not signed, exit 3; exit 0 if they are
+``back``       prints what apt is asked for to have a former version, exit 3 if it is gone
 ``key``        exit 0 if the key in the given file has the given fingerprint, else 3
 Refusals are JSON objects {error_id, what, why, hint}.
 """
@@ -27,6 +28,7 @@ COMPONENTS = {
     "debian": ("contrib", "non-free", "non-free-firmware"),
     "ubuntu": ("restricted", "universe", "multiverse"),
 }
+ARCHIVES = Path("/var/cache/apt/archives")
 OUR_SOURCE = Path("/etc/apt/sources.list.d/localai-driver.sources")
 DRIVER = re.compile(
     r"(lib|linux-modules-|linux-objects-|firmware-)?nvidia-.*|libcuda1|libcudadebugger1|libnvcuvid1"
@@ -148,6 +150,60 @@ def check_build(kernel: str, wanted: list[str]) -> None:
     )
 
 
+def check_signed(kernel: str) -> None:
+    """Raise Refusal unless every module of NVIDIA's that DKMS installed for the kernel is signed."""
+    modules = sorted(Path(f"/lib/modules/{kernel}/updates").rglob("nvidia*.ko*"))
+    unsigned = [path.name for path in modules if not _output("modinfo", "-F", "signer", str(path)).strip()]
+    if unsigned or not modules:
+        raise Refusal(
+            "driver-unsigned",
+            f"DKMS did not sign the driver's modules for Linux {kernel}",
+            f"without a signature: {', '.join(unsigned) or 'all'}; Secure Boot would refuse them",
+            "have the enrolled key where DKMS looks for it (mok_signing_key in /etc/dkms/framework.conf)",
+        )
+
+
+def back(version: str, wanted: list[str]) -> list[str]:
+    """What apt is asked for to bring the driver from the version that is there to ``version``.
+
+    Of the package source ``NAME=VERSION``; what that has no more, the path of the archive that apt has kept.
+    """
+    there = packages()
+    present = _upstream(there, wanted)
+    names = sorted(name for name, (text, _) in there.items() if DRIVER.fullmatch(name) and _is(present, text))
+    offered = _offered(names, version)
+    found = {name: offered.get(name) or _kept(name, version) for name in names}
+    if gone := [name for name, place in found.items() if not place]:
+        raise Refusal(
+            "driver-version-gone",
+            f"version {version} of the driver is no longer to be had",
+            f"neither the package source nor {ARCHIVES} has it of {', '.join(gone)}",
+            "the driver stays as it is; NVIDIA's own source and snapshot.debian.org keep former versions",
+        )
+    return list(found.values())
+
+
+def _offered(names: list[str], version: str) -> dict[str, str]:
+    rows = (line.split("|") for line in _output("apt-cache", "madison", *names).splitlines())
+    stripped = ([part.strip() for part in row] for row in rows)
+    found = [(name, text) for name, text, _ in stripped if _is(version, text)]
+    return {name: f"{name}={text}" for name, text in reversed(found)}
+
+
+def _kept(name: str, version: str) -> str:
+    found = (path for path in ARCHIVES.glob(f"{name}_*.deb") if _is(version, _version_of(path)))
+    return str(max(found, key=_age, default=""))
+
+
+def _version_of(archive: Path) -> str:
+    return archive.name.split("_")[1].replace("%3a", ":")
+
+
+def _is(version: str, text: str) -> bool:
+    match = VERSION.match(text)
+    return bool(match) and match[1] == version
+
+
 def check_key(path: Path, fingerprint: str) -> None:
     """Raise Refusal unless the OpenPGP key in the file is the pinned one."""
     found = key_fingerprint(path.read_bytes())
@@ -256,8 +312,12 @@ def answer(given: argparse.Namespace) -> Any:  # noqa: ANN401 - JSON
         return came(given.names)
     if given.command == "removable":
         return sorted(removable(set(given.names)))
+    if given.command == "back":
+        return back(given.version, given.names)
     if given.command == "build":
         check_build(given.kernel, given.names)
+        if given.signed:
+            check_signed(given.kernel)
     else:
         check_key(Path(given.names[0]), given.names[1])
     return {}
@@ -266,8 +326,10 @@ def answer(given: argparse.Namespace) -> Any:  # noqa: ANN401 - JSON
 def main() -> int:
     """Print the answer; returns the exit code."""
     parser = argparse.ArgumentParser(description="State of NVIDIA's driver on this host.")
-    parser.add_argument("command", choices=("look", "came", "removable", "build", "key"))
+    parser.add_argument("command", choices=("look", "came", "removable", "build", "back", "key"))
     parser.add_argument("--kernel", default="")
+    parser.add_argument("--version", default="")
+    parser.add_argument("--signed", action="store_true")
     parser.add_argument("names", nargs="*")
     try:
         print(json.dumps(answer(parser.parse_args())))
