@@ -25,6 +25,7 @@ mkdir -p /var/lib/dkms/nvidia-current/$version/build
 if [ -e /run/broken ]; then
   cat >/var/lib/dkms/nvidia-current/$version/build/make.log <<'EOF'
 DKMS make.log for nvidia-current for kernel KERNEL (x86_64)
+  gcc-14 -Werror=implicit-int -Wno-error -Werror=implicit-function-declaration -c nvidia/nv-mmap.c
   CC [M]  nvidia/nv-mmap.o
 nvidia/nv-mmap.c:422:7: error: implicit declaration of function 'vm_flags_set_old'
 make[2]: *** [scripts/Makefile.build:229: nvidia/nv-mmap.o] Error 1

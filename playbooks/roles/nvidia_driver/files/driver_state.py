@@ -44,7 +44,10 @@ CAUSES = (
         "the kernel is newer than this driver: its interfaces have changed",
     ),
 )
+ERROR = re.compile(r"(?:^|: )(?:fatal )?error: |\*\*\* .*Error \d|: not found$", re.IGNORECASE)
+"""What a compiler, a linker or make says; their own command lines, full of -Werror, are in the log too."""
 ERROR_LINES = 4
+ERROR_LENGTH = 300
 
 
 class Refusal(Exception):  # noqa: N818
@@ -138,7 +141,7 @@ def check_build(kernel: str, wanted: list[str]) -> None:
     log = max(Path("/var/lib/dkms").glob("nvidia*/*/build/make.log"), key=_age, default=None)
     text = _read(log) if log else ""
     cause = next((cause for pattern, cause in CAUSES if re.search(pattern, text)), "")
-    errors = [line.strip() for line in text.splitlines() if re.search(r"error[: ]|Error \d|fatal", line)]
+    errors = [line.strip()[:ERROR_LENGTH] for line in text.splitlines() if ERROR.search(line)]
     shown = "\n".join(errors[:ERROR_LINES]) or status.strip() or "DKMS knows no module of NVIDIA's"
     raise Refusal(
         "driver-build-failed",
