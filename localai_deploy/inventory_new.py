@@ -65,11 +65,13 @@ def new_files(wanted: NewInventory) -> dict[str, str]:
     """Path below the inventory → text.
 
     :raises InputError: ``host-missing``, ``host-name-invalid``, ``inventory-name-twice``, and:
-        ``setting-invalid``, ``model-missing``, ``model-reference-invalid``, ``node-unknown``.
+        ``setting-invalid``, ``model-reference-invalid``, ``node-unknown``.
     """
     _check(wanted)
     files = {"hosts.yml": _HOSTS + dump_block(_groups(wanted))}
-    files["group_vars/inference.yml"] = _ALL.format(variables=dump_block({"localai_models": [wanted.model]}))
+    if wanted.model:
+        variables = dump_block({"localai_models": [wanted.model]})
+        files["group_vars/inference.yml"] = _ALL.format(variables=variables)
     for name, address in wanted.nodes.items():
         variables = dump_block({"localai_proxmox_host": address, **_TOKEN})
         files[_main(name)] = _NODE.format(name=name, variables=variables)
@@ -145,9 +147,8 @@ def _check_references(wanted: NewInventory) -> None:
 
 
 def _check_values(wanted: NewInventory) -> None:
-    if not wanted.model:
-        raise InputError("model-missing", "no model is named", hint="--model hf:ORG/REPO/FILE.gguf")
-    BY_NAME["localai_models"].check("localai_models", [wanted.model])
+    if wanted.model:
+        BY_NAME["localai_models"].check("localai_models", [wanted.model])
     of_nodes = {setting.name: setting for setting in NODE_SETTINGS}
     for address in wanted.nodes.values():
         of_nodes["localai_proxmox_host"].check("localai_proxmox_host", address)

@@ -86,7 +86,7 @@ def _wanted(options: Mapping[str, Any]) -> NewInventory:
         _require_somebody()
         given = _ask_machines()
     if not model and sys.stdin.isatty():
-        model = _ask("Model for all hosts (hf:ORG/REPO/FILE.gguf, or a name of `model catalogue`)")
+        model = _ask("Model for all hosts (hf:…, or a name of `model catalogue`; empty: what each one takes)")
     return NewInventory(
         given["node"], given["vm"], given["gpu"], given["bare_metal"], given["wsl"], model.strip()
     )
@@ -97,7 +97,7 @@ def _require_somebody() -> None:
         raise InputError(
             "confirmation-needed",
             "nobody can be asked which machines there are: this is not a terminal",
-            hint="name them: --bare-metal, --wsl, --node and --vm, with --model and --yes",
+            hint="name them: --bare-metal, --wsl, --node and --vm, with --yes",
         )
 
 

@@ -81,11 +81,6 @@ def test_a_group_s_value_is_told_once(home: Path) -> None:
     assert told(check(home)) == [("group_vars/inference.yml", 1, 1, "setting-invalid")]
 
 
-def test_a_host_that_lacks_a_model_is_told_where_it_stands(home: Path) -> None:
-    (home / "host_vars" / "nas" / "main.yml").write_text("localai_models: []\n")
-    assert told(check(home)) == [("hosts.yml", 3, 5, "model-missing")]
-
-
 def test_two_hosts_of_one_name(home: Path) -> None:
     (home / "hosts.yml").write_text(
         "inference:\n  vars: {"

@@ -86,7 +86,6 @@ def test_an_empty_directory_is_used(home: Path, run: Callable[..., Ended]) -> No
         ((), "confirmation-needed"),
         (("--model", MODEL), "confirmation-needed"),
         (("--node", "pve1=192.0.2.5", "--model", MODEL), "host-missing"),
-        (("--bare-metal", "nas=admin@box"), "model-missing"),
         (("--bare-metal", "nas=admin@box", "--model", "nonsense"), "model-reference-invalid"),
         (("--bare-metal", "nas=-oX", "--model", MODEL), "host-name-invalid"),
         (("--bare-metal", "a b=box", "--model", MODEL), "host-name-invalid"),
@@ -123,6 +122,12 @@ def test_a_few_questions(home: Path, environment: dict[str, str]) -> None:
         terminal.type(f"{answer}\n")
     assert terminal.end() == 0, terminal.seen
     assert yaml.safe_load((home / "host_vars" / "nas" / "main.yml").read_text())["ansible_user"] == "admin"
+
+
+def test_without_a_model_each_host_gets_what_it_takes(home: Path, run: Callable[..., Ended]) -> None:
+    assert run("init", str(home), "--bare-metal", "nas=admin@192.0.2.10", "--yes").code == 0
+    assert not (home / "group_vars").exists()
+    assert run("config", "check", "-i", str(home)).code == 0
 
 
 def test_no_leaves_nothing(home: Path, environment: dict[str, str]) -> None:
