@@ -135,7 +135,7 @@ def test_memory_is_as_predicted_and_the_next_plan_rests_on_what_was_measured(
     place: Place, deployed: Any
 ) -> None:
     (host,) = deployed["hosts"]
-    check_memory(host["memory"], weights=96_577_152)
+    check_memory(host["memory"], weights=96_576_768)
     record = json.loads((place.host.rootfs / "etc/localai-deploy/fit.json").read_text())
     assert record["fit"]["basis"] == "measured"
     assert record["timing"]["host_bytes_s"] > 1e8
@@ -300,7 +300,7 @@ def test_another_context_and_cache_change_record_and_service_and_nothing_else(
         "service": 2,
     }
     assert place.fetched(SERVED) == fetched
-    check_memory(box["memory"], weights=96_577_152)
+    check_memory(box["memory"], weights=96_576_768)
     assert box["memory"][0]["predicted"]["kv_bytes"] == 1024 * 30 * 2 * 192 * 34 // 32
 
 
