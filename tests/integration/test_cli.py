@@ -63,8 +63,9 @@ class Place:
         return document(self.run(*words, "-o", "json"))
 
     def fetched(self, name: str) -> int:
-        """Requests for a model's content so far, by whomever."""
-        return sum(one.method == "GET" and one.path.endswith(name) for one in self.mirror.log)
+        """Requests for a model's content so far; a range with an end is a look at its header."""
+        gets = (one for one in self.mirror.log if one.method == "GET" and one.path.endswith(name))
+        return sum(not one.range.rpartition("-")[2] for one in gets)
 
 
 def document(ended: Ended) -> Any:
