@@ -76,7 +76,8 @@ def parse_event(raw: Mapping[str, Any]) -> Event | None:
         case "runner_on_ok" if result.get("changed"):
             return TaskChanged(host, role, task)
         case "runner_on_failed" if not data.get("ignore_errors"):
-            return TaskFailed(host, role, task, _message(result), _problem(result))
+            told = _first_failed(result)
+            return TaskFailed(host, role, task, _message(told), _problem(told))
         case "playbook_on_stats":
             return RunEnded(frozenset({*(data.get("failures") or {}), *(data.get("dark") or {})}))
         case "runner_on_unreachable":
@@ -90,6 +91,12 @@ def _progress(host: str, task: str, result: Mapping[str, Any]) -> TaskProgress:
     return TaskProgress(
         host, task, int(report.get("bytes") or 0), int(report.get("total_bytes") or 0), attempts
     )
+
+
+def _first_failed(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a loop the first item that failed (the loop's own message tells nothing), else the result."""
+    failed = (item for item in result.get("results") or () if item.get("failed"))
+    return next(failed, result)
 
 
 def _problem(result: Mapping[str, Any]) -> Mapping[str, str]:

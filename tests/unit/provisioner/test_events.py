@@ -39,6 +39,19 @@ def test_failure() -> None:
     assert parse_event(raw) == TaskFailed("box", "base", "t", "no\nwhy", {})
 
 
+def test_a_loop_fails_with_the_words_of_its_first_item_that_failed() -> None:
+    own = '{"error_id": "no-space", "what": "full"}'
+    items = [
+        {"msg": "fine"},
+        {"failed": True, "msg": "this one", "stdout": own},
+        {"failed": True, "msg": "that"},
+    ]
+    found = parse_event(event("runner_on_failed", res={"msg": "One or more items failed", "results": items}))
+    assert isinstance(found, TaskFailed)
+    assert found.message == f"this one\n{own}"
+    assert found.problem["error_id"] == "no-space"
+
+
 def test_ignored_failure_is_none() -> None:
     assert parse_event(event("runner_on_failed", ignore_errors=True, res={})) is None
 
