@@ -196,6 +196,20 @@ def test_another_card_is_one_change(node: Node) -> None:
     assert "22ba" not in node.read(BIND)
 
 
+def test_a_node_that_is_ready_is_not_rebooted(node: Node) -> None:
+    ready = GRUB | {"vfio_reboot": True, "vfio_kernel_parameters": []}
+    node.host.root("sh", "-c", _ALL_WITH_VFIO)
+    try:
+        node.run(GRUB | {"vfio_kernel_parameters": []})
+        assert node.run(ready).changed == []
+        assert (
+            node.run(ready | {"vfio_kernel_parameters": ["iommu=pt"]}, check=True).changed[-1]
+            == "vfio: Reboot"
+        )
+    finally:
+        node.host.root("umount", "/sys/bus/pci/devices")
+
+
 def test_an_initramfs_of_another_kind_is_refused_before_anything_is_changed(node: Node) -> None:
     node.host.root("rm", "/usr/sbin/update-initramfs")
     before = node.host.state()
@@ -220,6 +234,14 @@ def test_the_initramfs_script_goes_by_address_and_looks_at_the_id(node: Node, sh
     assert node.read("/root/told") == "localai-deploy: 0000:81:00.1 is 8086:1533, not 10de:22ba: left alone\n"
 
 
+_ALL_WITH_VFIO = """\
+set -e
+mount -t tmpfs tmpfs /sys/bus/pci/devices
+for address in 0000:81:00.0 0000:81:00.1; do
+  mkdir "/sys/bus/pci/devices/$address"
+  ln -s ../../drivers/vfio-pci "/sys/bus/pci/devices/$address/driver"
+done
+"""
 _FAKE_SYSFS = """\
 set -e
 rm -rf /root/pci /root/told
