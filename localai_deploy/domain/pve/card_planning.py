@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from localai_deploy.domain.node.findings import passthrough_findings
 from localai_deploy.domain.node.hardware import NodeHardware
 from localai_deploy.domain.node.outlook import CardOutlook
-from localai_deploy.domain.node.outlook import CardUser as OutlookUser
 from localai_deploy.domain.observations import Observation, State
 from localai_deploy.domain.plan import Change, Finding, Severity
 from localai_deploy.domain.pve.card_claims import CardUser, Claim, card_held, claims_on
@@ -84,9 +83,7 @@ class _Asked:
             card=card,
             devices=self.node.devices or (),
             hardware=self.hardware,
-            users=tuple(
-                OutlookUser(one.vmid, running=False) for one in self.sharers(card) if not one.running
-            ),
+            users=tuple(one for one in self.sharers(card) if not one.running),
             mapping=entries[0] if entries else None,
             memory_available_bytes=self.node.memory_available_bytes,
             memory_mib=None if self.vm and self.vm.running else self.spec.memory_mib,

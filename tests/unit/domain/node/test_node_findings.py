@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from localai_deploy.domain.node.findings import node_findings, passthrough_findings
-from localai_deploy.domain.node.outlook import CardOutlook, CardUser
+from localai_deploy.domain.node.outlook import CardOutlook
 from localai_deploy.domain.plan import Finding, Severity
+from localai_deploy.domain.pve.card_claims import CardUser
 from localai_deploy.domain.pve.mapping import entry_for
 from tests.unit.domain.node.node_samples import (
     AMD_APU,
@@ -185,7 +186,9 @@ def test_a_vm_that_is_there(changes: dict[str, Any], finding: str) -> None:
 
 
 def test_other_vms_with_the_card() -> None:
-    users = (CardUser(100, running=False), CardUser(101, running=True))
+    users = tuple(
+        CardUser(vmid, f"vm{vmid}", "pve1", f"uuid-{vmid}", running=vmid == 101) for vmid in (100, 101)
+    )
     found = passthrough_findings(INTEL_NVIDIA.outlook(CARD, users=users))
     assert [(each.severity, each.finding_id) for each in found] == [
         (Severity.WARNING, "card-in-use"),
