@@ -48,7 +48,6 @@ from localai_deploy.targets.vm_cards import (
     start_with_cards,
     undo_start,
     untested,
-    without_onboot,
 )
 from localai_deploy.targets.vm_making import ensure_image, ensure_vm
 from localai_deploy.targets.vm_survey import survey_vm
@@ -167,7 +166,6 @@ class ProxmoxVm:
         for volume in plan.node.removable_seeds(plan.spec.name):
             if volume != vm.seed:
                 self._seeds.remove(volume)
-        self.left_over += without_onboot(plan)
         self._tell_what_waits(vm.vmid)
 
     def _start(self, vm: VmFacts, plan: VmPlan, tell: Tell) -> Executor:

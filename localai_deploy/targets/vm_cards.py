@@ -107,24 +107,13 @@ def take_cards_back(node: PveNode, plan: VmPlan, vm: VmFacts) -> None:
     if plan.vm is None:
         return
     vmid, before, now = vm.vmid, plan.vm.config, node.vms.config(vm.vmid)
-    keys = {*card_values(plan.spec, plan.vm), "description"}
+    keys = {*card_values(plan.spec, plan.vm), "onboot", "description"}
     values = {key: before[key] for key in keys if key in before and before[key] != now.get(key)}
     gone = ",".join(sorted(key for key in keys if key not in before and key in now))
     if values or gone:
         node.vms.change(vmid, values | ({"delete": gone} if gone else {}), str(now["digest"]))
     if plan.vm.running:
         node.vms.start(vmid)
-
-
-def without_onboot(plan: VmPlan) -> list[str]:
-    """What to say of a VM whose card was moved away: starting with its node went with the card."""
-    vm = plan.vm
-    if vm is None or not vm.block.gave or str(vm.config.get("onboot", 0)) != "0":
-        return []
-    return [
-        f"VM {vm.vmid} does not start with its node: that goes with a card that is moved; "
-        f"on the node: qm set {vm.vmid} --onboot 1"
-    ]
 
 
 def untested(cards: CardsPlan, vm: VmFacts) -> tuple[str, ...]:

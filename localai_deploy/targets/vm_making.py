@@ -35,7 +35,7 @@ def ensure_vm(node: PveNode, seeds: SeedVolumes, wish: VmWish, plan: VmPlan, tel
     if plan.vm is None:
         raise held_by_another_run(vm.vmid, plan.spec.name)
     values = config_values(plan.spec, vm)
-    block = replace(vm.block, spec=plan.spec.record(), gave=())
+    block = replace(vm.block, spec=plan.spec.record(), gave=(), onboot=False)
     if block.noted != vm.block.noted:
         values["description"] = new_description(vm, block)
     if values:

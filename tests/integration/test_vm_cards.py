@@ -234,14 +234,13 @@ def test_a_card_that_was_moved_is_the_other_vms(place: Place, moved: tuple[Machi
     other = second.plan().vm
     assert other is not None
     assert config_of(place)["hostpci0"] == f"mapping={MAPPING},pcie=1", "people may start it with the card"
+    assert config_of(place)["onboot"] == 0, "the node does not"
     ended = first.up()
     assert (ended.code, ended.text) == (0, "")
     assert ended.actions == {"image": "keep", "card": "keep", "vm": "change", "start": "change"}
-    assert ended.notes == (
-        "VM 9209 does not start with its node: that goes with a card that is moved; "
-        "on the node: qm set 9209 --onboot 1",
-    )
+    assert ended.notes == ()
     assert "hostpci0" not in config_of(place)
+    assert config_of(place)["onboot"] == 1, "it stands in nobody's way any more"
     assert (noted(place, 9209), noted(place, other.vmid)) == (NotedCards(), NotedCards(has=(MAPPING,)))
     assert first.up().actions == dict.fromkeys(("image", "vm", "start"), "keep")
     assert second.up().actions == {"image": "keep", "card": "keep", "vm": "keep", "start": "change"}
@@ -280,8 +279,9 @@ def test_a_vm_that_somebody_started_with_its_card_keeps_it(
     move_card(place, "ai1")
     assert (noted(place, 9209), noted(place, other.vmid)) == (
         NotedCards(has=(MAPPING,)),
-        NotedCards(gave=(MAPPING,)),
+        NotedCards(gave=(MAPPING,), onboot=True),
     )
+    assert config_of(place)["onboot"] == 1
     assert first.up().code == 0
 
 
