@@ -179,15 +179,15 @@ class ProxmoxVm:
 
     def _test_reset(self, vm: VmFacts, plan: VmPlan, guest: Executor, tell: Tell) -> None:
         """Stop and start a VM once with cards that are new to it; what it saw of them is there again."""
-        proofs = untested(plan.cards, vm)
-        if not proofs:
+        new = untested(plan.cards, vm)
+        if not new:
             return
         before = guest_devices(guest)
         self._shut_down(vm, tell)
         with second_start(vm):
             guest = self._start(vm, plan, tell)
         require_not_lost(plan.cards, before, guest_devices(guest))
-        note_tested(self._node, vm.vmid, plan.spec.name, proofs)
+        note_tested(self._node, vm.vmid, plan.spec.name, new)
 
     def _shut_down(self, vm: VmFacts, tell: Tell) -> None:
         tell("shutting down, to start it anew", 0)

@@ -118,15 +118,16 @@ def take_cards_back(node: PveNode, plan: VmPlan, vm: VmFacts) -> None:
 
 def untested(cards: CardsPlan, vm: VmFacts) -> tuple[str, ...]:
     """Cards with which the VM was not stopped and started yet, as its block notes them."""
-    return tuple(one.proof for one in cards.choices if one.proof not in vm.block.tested)
+    cards_of = (one.card.identity for one in cards.choices)
+    return tuple(one for one in cards_of if one not in vm.block.tested)
 
 
-def note_tested(node: PveNode, vmid: int, name: str, proofs: Iterable[str]) -> None:
+def note_tested(node: PveNode, vmid: int, name: str, tested: Iterable[str]) -> None:
     """Write into the VM's block that the reset test is done."""
     vm = node.vms.named(name)
     if vm is None or vm.vmid != vmid:
         raise LocalaiError("vm-not-ours", f"VM {vmid} is not ours any more", hint="it is left alone")
-    block = replace(vm.block, tested=tuple(dict.fromkeys([*vm.block.tested, *proofs])))
+    block = replace(vm.block, tested=tuple(dict.fromkeys([*vm.block.tested, *tested])))
     node.vms.change(vmid, {"description": new_description(vm, block)}, str(vm.config["digest"]))
 
 

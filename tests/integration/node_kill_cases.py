@@ -26,6 +26,7 @@ State = Mapping[str, Any]
 HARDWARE = "one-card"
 MAPPING = "localai-sandbox-0000-01-00"
 ENTRY = "node=sandbox,path=0000:01:00,id=10de:2684,iommugroup=14,subsystem-id=1043:889c"
+IDENTITY = "0000:01:00 10de:2684"
 WITH_CARD = ("--gpu", "01:00", "--gpu-accept", "only-display")
 CHECKS_FAIL = 4
 """How ``up`` with a card ends: no guest of this kind sees one, and that is said."""
@@ -244,7 +245,7 @@ def _with_card(state: State) -> State:
 
 def _card_values(vm: Mapping[str, Any]) -> dict[str, Any]:
     name, vmid, spec, begun = vm["description"]
-    spec = {**spec, "gpus": [MAPPING], "accepted": ["only-display"]}
+    spec = {**spec, "gpus": [MAPPING], "accepted": [f"only-display@{IDENTITY}"]}
     return {"hostpci0": f"mapping={MAPPING},pcie=1", "description": [name, vmid, spec, begun]}
 
 

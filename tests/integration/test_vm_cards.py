@@ -345,6 +345,58 @@ def test_a_card_that_does_not_come_back(place: Place, monkeypatch: pytest.Monkey
 
 
 SLOT, OTHER_SLOT = "0000:01:00", "0000:02:00"
+SHARED = "iommu-group-shared"
+
+
+@pytest.fixture
+def shared(place: Place) -> Place:
+    """Both cards are in one IOMMU group."""
+    devices = place.site.cluster.nodes["pve1"].pci_devices
+    for one in devices:
+        one["iommugroup"] = devices[0]["iommugroup"]
+    return place
+
+
+def consents(place: Place, vmid: int = 9209) -> tuple[str, ...]:
+    block = find_block(place.site.cluster.vms[vmid].config["description"])
+    assert block is not None
+    return block.accepted
+
+
+def test_a_consent_is_kept_for_its_card_alone(shared: Place) -> None:
+    assert shared.machine(gpus=(SLOT,), accepted=(SHARED,)).up().code == 0
+    assert consents(shared) == (f"{SHARED}@0000:01:00 10de:2684",)
+    keep = dict.fromkeys(("image", "card", "vm", "start"), "keep")
+    assert shared.machine().up().actions == keep
+    shared.forget()
+    ended = shared.machine(gpus=(OTHER_SLOT,)).up()
+    assert (ended.code, ended.error_id, shared.changes()) == (3, SHARED, [])
+    assert shared.machine(gpus=(OTHER_SLOT,), accepted=(SHARED,)).up().code == 0
+    assert consents(shared) == (f"{SHARED}@0000:02:00 10de:2684",)
+    assert shared.machine(accepted=()).up().error_id == SHARED, "taken back"
+    assert shared.machine(gpus=()).up().code == 0
+    assert consents(shared) == ()
+
+
+def test_a_consent_does_not_come_with_a_card_that_is_moved(shared: Place) -> None:
+    """Neither that of the VM that had it, nor one of the VM that gets it for another card."""
+    second = replace(shared.machine(gpus=(OTHER_SLOT,), accepted=(SHARED,)), name="ai2")
+    assert shared.machine(gpus=(SLOT,), accepted=(SHARED,)).up().code == 0
+    assert second.up().code == 0
+    move_card(shared, "ai2")
+    shared.forget()
+    plain = replace(shared.machine(), name="ai2")
+    ended = plain.up()
+    assert (ended.code, ended.error_id, shared.changes()) == (3, SHARED, [])
+    assert replace(shared.machine(accepted=(SHARED,)), name="ai2").up().code == 0
+    other = plain.plan().vm
+    assert other is not None
+    assert consents(shared, other.vmid) == (
+        f"{SHARED}@0000:01:00 10de:2684",
+        f"{SHARED}@0000:02:00 10de:2684",
+    )
+    move_card(shared, "ai1")
+    assert shared.machine().up().code == 0, "its own consent for its own card"
 
 
 @pytest.mark.parametrize("fault", ["drivers", "bad_resets", "slow_starts"])

@@ -88,6 +88,11 @@ class OwnershipBlock:
         return tuple(str(one) for one in self.spec.get("gpus", ()))
 
     @property
+    def accepted(self) -> tuple[str, ...]:
+        """Consents to findings about its cards (:mod:`.consents`)."""
+        return tuple(str(one) for one in self.spec.get("accepted", ()))
+
+    @property
     def noted(self) -> NotedCards:
         """Cards that it has, and those that it gave away."""
         return NotedCards(self.mappings, self.gave, self.onboot)

@@ -37,6 +37,8 @@ def config_changes(spec: VmSpec, vm: VmFacts) -> tuple[Change, ...]:
     size, wanted = system_disk_bytes(vm), spec.disk_gib * GIB
     if 0 < size < wanted:
         changes.append(Change("disk", _size_text(size), _size_text(wanted)))
+    if spec.accepted != vm.block.accepted:
+        changes.append(Change("consents", ", ".join(vm.block.accepted), ", ".join(spec.accepted)))
     if starts_again(vm):
         changes.append(Change("onboot", "0", "1"))
     cards = card_values(spec, vm).items()
