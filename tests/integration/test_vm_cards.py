@@ -415,6 +415,18 @@ def test_a_vm_that_does_not_start_with_its_new_card_is_as_it_was(place: Place, f
     assert place.machine().up().actions == dict.fromkeys(("image", "vm", "start"), "keep")
 
 
+def test_a_vm_that_gave_its_card_and_does_not_start_with_another_is_as_it_was(
+    place: Place, moved: tuple[Machine, Machine]
+) -> None:
+    """With its old card in its config, and not started with the node."""
+    before = deepcopy(place.state())
+    place.site.cluster.nodes["pve1"].slow_starts = frozenset({OTHER_SLOT})
+    ended = replace(moved[0], given={"gpus": (OTHER_SLOT,)}).up()
+    assert (ended.code, ended.error_id) == (5, "pve-start-failed")
+    assert place.state() == before
+    assert (config_of(place)["onboot"], noted(place, 9209).onboot) == (0, True)
+
+
 def test_a_vm_that_was_made_for_a_card_that_fails_stays_to_be_looked_at(place: Place) -> None:
     place.site.cluster.nodes["pve1"].bad_resets = frozenset({SLOT})
     ended = place.machine(gpus=(SLOT,)).up()
