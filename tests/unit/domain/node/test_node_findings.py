@@ -195,6 +195,14 @@ def test_other_vms_with_the_card() -> None:
         (Severity.BLOCKER, "card-in-use"),
     ]
     assert "VM 101" in found[1].what
+    assert found[0].hint == "do not start VM 100 meanwhile"
+
+
+def test_another_vm_with_the_card_that_starts_with_the_node() -> None:
+    users = (CardUser(100, "gaming", "pve1", "uuid", running=False, onboot=True),)
+    (found,) = passthrough_findings(INTEL_NVIDIA.outlook(CARD, users=users))
+    assert found.severity is Severity.WARNING
+    assert found.hint.endswith("it starts with the node and would take the card: qm set 100 --onboot 0")
 
 
 def test_a_mapping_is_held_against_the_hardware() -> None:
