@@ -174,7 +174,9 @@ def _show_release(look: NodeLook, rows: Iterable[CardRow]) -> None:
         owner = _owner(look, row)
         if owner is not None and owner.running:
             note(f"  - shut {owner.holder} down")
-        if owner is not None and owner.onboot:
+        if owner is not None and owner.onboot and owner.ours:
+            note(f"  - no longer start {owner.holder} with the node; its next `up` does that again")
+        elif owner is not None and owner.onboot:
             note(f"  ! it starts with the node and would take the card again: qm set {owner.vmid} --onboot 0")
         if row.dead or (row.owner is not None and row.owner.lease is not None):
             note(f"  - take the lease of {row.card} away")

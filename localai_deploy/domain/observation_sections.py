@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
 
 from localai_deploy.errors import LocalaiError
 
@@ -45,13 +44,6 @@ def decode_text(encoded: str) -> str:
 def printable(text: str) -> str:
     """Make ``text`` safe to show on a terminal: what steers one becomes U+FFFD."""
     return "".join(one if one.isprintable() else "\ufffd" for one in text)
-
-
-def encode_sections(sections: Mapping[str, str]) -> str:
-    """Inverse of :func:`decode_sections`, for recorded samples."""
-    framed = {BEGIN: "1\n", **sections, END: "1\n"}
-    lines = (f"{name} {base64.b64encode(text.encode()).decode()}\n" for name, text in framed.items())
-    return "".join(lines)
 
 
 def _decoded(line: str) -> tuple[str, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -105,22 +103,6 @@ class PveClient:
             raise error_of_wire(call, self.connection, error) from error
         self._has_answered = True
         return answer
-
-
-def server_fingerprint(host: str, port: int = 8006) -> str:
-    """SHA-256 of the certificate that a server offers now, to be compared by a person.
-
-    :raises LocalaiError: ``pve-unreachable``.
-    """
-    import hashlib
-
-    try:
-        certificate = ssl.get_server_certificate((host, port), timeout=10)
-    except (OSError, socket.gaierror) as error:
-        raise LocalaiError(
-            "pve-unreachable", f"no certificate can be had from {host}:{port}", why=str(error)
-        ) from error
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
 
 
 def _text(reason: object) -> str:

@@ -7,7 +7,6 @@ record: also after the process that started it is gone.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from localai_deploy.sandbox.command import MachineError, kill
 _CGROUP_MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/systemd"))
 _NSPAWN_RUN = Path("/run/systemd/nspawn")
 _ENTER = 'for group in $1; do echo $$ > "$group/cgroup.procs"; done; shift; exec "$@"'
-_POWEROFF_TIMEOUT_S = 30.0
 _KILL_TIMEOUT_S = 10.0
 _POLL_S = 0.02
 
@@ -81,15 +79,6 @@ class Container:
             if any(line.startswith("NSpid:") and line.endswith("\t1") for line in status.splitlines()):
                 return pid
         raise MachineError(f"container {self.unit} has no PID 1; see {self.console_log}")
-
-    def power_off(self) -> None:
-        """Shut down in order; what has not ended after 30 s is killed."""
-        if self.pids():
-            os.kill(self.leader(), signal.SIGRTMIN + 4)
-            deadline = time.monotonic() + _POWEROFF_TIMEOUT_S
-            while self.pids() and time.monotonic() < deadline:
-                time.sleep(_POLL_S)
-        self.kill()
 
     def kill(self) -> None:
         """End every process at once and remove the cgroup."""

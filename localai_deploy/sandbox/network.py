@@ -152,12 +152,6 @@ class GuestNetwork:
         found = run("ip", "-n", self.namespace, "-json", "link", "show", check=False)
         return [link["ifname"] for link in json.loads(found or "[]")]
 
-    def lease_of(self, mac: str) -> str:
-        """The address that DHCP gave to a card last; empty while it has none."""
-        lines = self.leases.read_text().splitlines() if self.leases.exists() else []
-        rows = [line.split() for line in lines]
-        return next((row[2] for row in reversed(rows) if row[1:2] == [mac.lower()]), "")
-
 
 def _port(vmid: int, number: int | str = "") -> str:
     """The name of a guest's port at the bridge, short enough for every VM."""

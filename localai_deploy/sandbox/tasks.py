@@ -113,7 +113,3 @@ class Tasks:
     def get(self, upid: str) -> Task | None:
         """The task, or None when the node has lost or never had it."""
         return self.all.get(upid)
-
-    def running_about(self, vmid: str) -> list[Task]:
-        """Tasks under way about a VM."""
-        return [task for task in self.all.values() if task.id == vmid and task.exitstatus is None]

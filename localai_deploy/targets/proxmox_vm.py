@@ -48,7 +48,6 @@ from localai_deploy.targets.vm_cards import (
     start_with_cards,
     undo_start,
     untested,
-    without_onboot,
 )
 from localai_deploy.targets.vm_making import ensure_image, ensure_vm
 from localai_deploy.targets.vm_survey import survey_vm
@@ -167,7 +166,6 @@ class ProxmoxVm:
         for volume in plan.node.removable_seeds(plan.spec.name):
             if volume != vm.seed:
                 self._seeds.remove(volume)
-        self.left_over += without_onboot(plan)
         self._tell_what_waits(vm.vmid)
 
     def _start(self, vm: VmFacts, plan: VmPlan, tell: Tell) -> Executor:
@@ -181,15 +179,15 @@ class ProxmoxVm:
 
     def _test_reset(self, vm: VmFacts, plan: VmPlan, guest: Executor, tell: Tell) -> None:
         """Stop and start a VM once with cards that are new to it; what it saw of them is there again."""
-        proofs = untested(plan.cards, vm)
-        if not proofs:
+        new = untested(plan.cards, vm)
+        if not new:
             return
         before = guest_devices(guest)
         self._shut_down(vm, tell)
         with second_start(vm):
             guest = self._start(vm, plan, tell)
         require_not_lost(plan.cards, before, guest_devices(guest))
-        note_tested(self._node, vm.vmid, plan.spec.name, proofs)
+        note_tested(self._node, vm.vmid, plan.spec.name, new)
 
     def _shut_down(self, vm: VmFacts, tell: Tell) -> None:
         tell("shutting down, to start it anew", 0)

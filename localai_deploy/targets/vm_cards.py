@@ -107,7 +107,7 @@ def take_cards_back(node: PveNode, plan: VmPlan, vm: VmFacts) -> None:
     if plan.vm is None:
         return
     vmid, before, now = vm.vmid, plan.vm.config, node.vms.config(vm.vmid)
-    keys = {*card_values(plan.spec, plan.vm), "description"}
+    keys = {*card_values(plan.spec, plan.vm), "onboot", "description"}
     values = {key: before[key] for key in keys if key in before and before[key] != now.get(key)}
     gone = ",".join(sorted(key for key in keys if key not in before and key in now))
     if values or gone:
@@ -116,28 +116,18 @@ def take_cards_back(node: PveNode, plan: VmPlan, vm: VmFacts) -> None:
         node.vms.start(vmid)
 
 
-def without_onboot(plan: VmPlan) -> list[str]:
-    """What to say of a VM whose card was moved away: starting with its node went with the card."""
-    vm = plan.vm
-    if vm is None or not vm.block.gave or str(vm.config.get("onboot", 0)) != "0":
-        return []
-    return [
-        f"VM {vm.vmid} does not start with its node: that goes with a card that is moved; "
-        f"on the node: qm set {vm.vmid} --onboot 1"
-    ]
-
-
 def untested(cards: CardsPlan, vm: VmFacts) -> tuple[str, ...]:
     """Cards with which the VM was not stopped and started yet, as its block notes them."""
-    return tuple(one.proof for one in cards.choices if one.proof not in vm.block.tested)
+    cards_of = (one.card.identity for one in cards.choices)
+    return tuple(one for one in cards_of if one not in vm.block.tested)
 
 
-def note_tested(node: PveNode, vmid: int, name: str, proofs: Iterable[str]) -> None:
+def note_tested(node: PveNode, vmid: int, name: str, tested: Iterable[str]) -> None:
     """Write into the VM's block that the reset test is done."""
     vm = node.vms.named(name)
     if vm is None or vm.vmid != vmid:
         raise LocalaiError("vm-not-ours", f"VM {vmid} is not ours any more", hint="it is left alone")
-    block = replace(vm.block, tested=tuple(dict.fromkeys([*vm.block.tested, *proofs])))
+    block = replace(vm.block, tested=tuple(dict.fromkeys([*vm.block.tested, *tested])))
     node.vms.change(vmid, {"description": new_description(vm, block)}, str(vm.config["digest"]))
 
 

@@ -59,11 +59,15 @@ class CardMover:
     def release(self, vm: CardUser, names: frozenset[str]) -> None:
         """Shut a VM down, so that its card is free, and note in its block that it gave the card away.
 
+        One of ours is not started with the node any more: it would take the card again.
+
         :param names: all mappings that stand for the card.
         :raises LocalaiError: ``pve-shutdown-timeout``: it still has the card.
         """
         self.switch_off(vm)
-        self.vms.note(vm.vmid, names, vm.noted.of(names).given_away())
+        self.vms.note(vm.vmid, names, vm.noted.of(names).given_away(onboot=vm.onboot))
+        if vm.ours:
+            self.vms.set(vm.vmid, {"onboot": 0})
 
     def switch_off(self, vm: CardUser) -> None:
         """Shut a VM down.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from localai_deploy.domain.node.findings import node_findings, passthrough_findings
 from localai_deploy.domain.node.hardware import Function, NodeHardware
-from localai_deploy.domain.node.outlook import CardOutlook, CardUser
+from localai_deploy.domain.node.outlook import CardOutlook
 from localai_deploy.domain.plan import Finding, Severity
 from localai_deploy.domain.preflight import preflight
 from localai_deploy.domain.pve.credentials import NodeConnection
@@ -104,7 +104,7 @@ def _card_report(card: CardOnNode, facts: NodeFacts, hardware: NodeHardware | No
         card,
         devices=facts.devices or (),
         hardware=hardware,
-        users=tuple(CardUser(one.vmid, one.running) for one in users if not one.ours),
+        users=tuple(one for one in users if not one.ours),
         mapping=entries[0] if entries else None,
         memory_available_bytes=facts.memory_available_bytes,
     )

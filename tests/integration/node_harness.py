@@ -38,16 +38,20 @@ class Moment(StrEnum):
 
     INTENT = "intent written"
     MAPPED = "mapping made"
+    LEASED = "lease written"
     DOWNLOAD = "middle of download"
     UPLOADED = "seed uploaded"
     CREATING = "create task runs"
     CREATED = "created, not whole"
     BEFORE_RESIZE = "before resize"
     RESIZED = "after resize"
+    UNNAMED = "lease without id"
     AGENT = "waiting for agent"
     FIRST_BOOT = "first boot goes on"
     BOOTED = "first boot over"
     DETACHED = "detached, seed there"
+    RESET = "off for reset test"
+    UNTESTED = "reset not noted"
     CHANGED = "values wait"
     SHUT_DOWN = "after the shutdown"
     FREED = "lease given back"
@@ -98,6 +102,10 @@ _INTENTS: Mapping[tuple[str, StepKind], Place] = {
 }
 _PLACES: Mapping[Moment, Place] = {
     Moment.MAPPED: Place(f"PUT {_MAPPING}$"),
+    Moment.LEASED: Place(f"PUT {_MAPPING}$", "after"),
+    Moment.UNNAMED: Place(f"PUT {_MAPPING}$", nth=2),
+    Moment.RESET: Place(f"POST {_VM}/status/start$", nth=2),
+    Moment.UNTESTED: Place(f"PUT {_VM}/config$", nth=3),
     Moment.FREED: Place(f"PUT {_MAPPING}$", "after"),
     Moment.DOWNLOAD: Place("GET /nodes/sandbox/tasks/.*:download:.*/status$", "after", 2),
     Moment.UPLOADED: Place("POST /nodes/sandbox/qemu$"),

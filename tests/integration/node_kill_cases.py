@@ -26,6 +26,7 @@ State = Mapping[str, Any]
 HARDWARE = "one-card"
 MAPPING = "localai-sandbox-0000-01-00"
 ENTRY = "node=sandbox,path=0000:01:00,id=10de:2684,iommugroup=14,subsystem-id=1043:889c"
+IDENTITY = "0000:01:00 10de:2684"
 WITH_CARD = ("--gpu", "01:00", "--gpu-accept", "only-display")
 CHECKS_FAIL = 4
 """How ``up`` with a card ends: no guest of this kind sees one, and that is said."""
@@ -37,6 +38,7 @@ _VM = r"VM \d+"
 _BOOTS = rf"wait for the first boot of {_VM}, then take its seed away \(partial\)"
 _WHOLE = rf"{_VM} on sandbox is as wanted \(present\)"
 _BEGUN = rf"make {_VM} on sandbox whole, which a run that was cut off began \(absent\)"
+_RESET_TEST = r"once, stop and start it again: whether .* can be reset is seen now"
 _NONE = r"make the VM on sandbox: no VM of ours has that name \(absent\)"
 
 _CARD = r"NVIDIA GeForce RTX 4090 \(0000:01:00\) by mapping localai-sandbox-0000-01-00"
@@ -44,15 +46,19 @@ _CARD = r"NVIDIA GeForce RTX 4090 \(0000:01:00\) by mapping localai-sandbox-0000
 NOTICES: Mapping[tuple[str, Moment], str] = {
     ("up", Moment.DOWNLOAD): r"let the node download .* \(absent\)",
     ("up", Moment.MAPPED): rf"{_CARD} \(partial\)",
+    ("up", Moment.LEASED): rf"{_CARD} \(present\)",
     ("up", Moment.UPLOADED): _NONE,
     ("up", Moment.CREATING): _BEGUN,
     ("up", Moment.CREATED): _BEGUN,
     ("up", Moment.BEFORE_RESIZE): rf"change {_VM} on sandbox \(different\)",
     ("up", Moment.RESIZED): _WHOLE,
+    ("up", Moment.UNNAMED): _WHOLE,
     ("up", Moment.AGENT): _BOOTS,
     ("up", Moment.FIRST_BOOT): _BOOTS,
     ("up", Moment.BOOTED): _BOOTS,
     ("up", Moment.DETACHED): r"delete what a run that was cut off left: local:iso/\S+ \(partial\)",
+    ("up", Moment.RESET): rf"start {_VM}, which is stopped; {_RESET_TEST} \(partial\)",
+    ("up", Moment.UNTESTED): rf"restart {_VM}, so that its new values hold; {_RESET_TEST} \(different\)",
     ("change", Moment.CHANGED): rf"restart {_VM}, so that its new values hold \(different\)",
     ("change", Moment.SHUT_DOWN): rf"start {_VM}, which is stopped \(partial\)",
     ("down", Moment.INTENT): _WHOLE,
@@ -244,7 +250,7 @@ def _with_card(state: State) -> State:
 
 def _card_values(vm: Mapping[str, Any]) -> dict[str, Any]:
     name, vmid, spec, begun = vm["description"]
-    spec = {**spec, "gpus": [MAPPING], "accepted": ["only-display"]}
+    spec = {**spec, "gpus": [MAPPING], "accepted": [f"only-display@{IDENTITY}"]}
     return {"hostpci0": f"mapping={MAPPING},pcie=1", "description": [name, vmid, spec, begun]}
 
 

@@ -21,6 +21,7 @@ from tests.integration.card_place import CardPlace, card_place, soon
 
 IDS = ("10de:2684", "10de:22ba")
 HAS, GAVE = NotedCards(has=("gpu0",)), NotedCards(gave=("gpu0",))
+GAVE_ONBOOT = NotedCards(gave=("gpu0",), onboot=True)
 IN_GUEST = b"0008\t10de2684\t10\t0\n0009\t10de22ba\t0\t0\n0100\t1af41041\t0\t0\n"
 
 
@@ -81,13 +82,61 @@ def test_from_one_vm_to_another_and_back(place: CardPlace) -> None:
     assert (place.power(1001), place.power(1002)) == ("stopped", "running")
     assert (config(place, 1001)["onboot"], config(place, 1002)["onboot"]) == (0, 1)
     assert lease_of(place) == [("b", False)]
-    assert (noted(place, 1001), noted(place, 1002)) == (GAVE, HAS)
+    assert (noted(place, 1001), noted(place, 1002)) == (GAVE_ONBOOT, HAS)
     assert planned(place, "b").is_done
     mover(place, "run-2").move(planned(place, "1001"))
     assert (place.power(1001), place.power(1002)) == ("running", "stopped")
     assert (config(place, 1001)["onboot"], config(place, 1002)["onboot"]) == (1, 0)
     assert lease_of(place) == [("a", False)]
-    assert (noted(place, 1001), noted(place, 1002)) == (HAS, GAVE)
+    assert (noted(place, 1001), noted(place, 1002)) == (HAS, GAVE_ONBOOT)
+
+
+def boots(place: CardPlace) -> tuple[int, int]:
+    """Whether VMs a and b start with the node."""
+    return config(place, 1001)["onboot"], config(place, 1002)["onboot"]
+
+
+@pytest.mark.parametrize("a", [0, 1])
+@pytest.mark.parametrize("b", [0, 1])
+def test_there_and_back_the_first_starts_with_the_node_as_before(place: CardPlace, a: int, b: int) -> None:
+    """And whoever has the card in its config without having it never does."""
+    place.add_vm(1001, "a", "gpu0", running=True, onboot=a)
+    place.add_vm(1002, "b", onboot=b)
+    for number in range(2):
+        mover(place, f"there-{number}").move(planned(place, "b"))
+        assert boots(place) == (0, a or b)
+        mover(place, f"back-{number}").move(planned(place, "a"))
+        assert boots(place) == (a, 0)
+
+
+def test_the_steps_say_who_starts_with_the_node(place: CardPlace) -> None:
+    place.add_vm(1001, "a", "gpu0", running=True, onboot=0)
+    place.add_vm(1002, "b", onboot=1)
+    assert not any("the node" in one for one in planned(place, "b").steps())
+    mover(place).move(planned(place, "b"))
+    assert "no longer start VM 1002 (b) with the node" in planned(place, "a").steps()
+    mover(place, "run-2").move(planned(place, "a"))
+    assert "start VM 1002 (b) with the node again" in planned(place, "b").steps()
+
+
+def test_a_vm_that_is_not_ours_starts_with_the_node_if_the_first_did(place: CardPlace) -> None:
+    """It has no block that could say how it was."""
+    place.add_vm(1001, "a", "gpu0", running=True, onboot=1)
+    place.add_vm(1002, "b", onboot=0, ours=False)
+    mover(place).move(planned(place, "b"))
+    assert boots(place) == (0, 1)
+    mover(place, "run-2").move(planned(place, "a"))
+    assert boots(place) == (1, 0)
+
+
+def test_a_card_that_is_released_stays_free_when_the_node_boots(place: CardPlace) -> None:
+    place.add_vm(1001, "a", "gpu0", running=True, onboot=1)
+    owner = find_vm(card_world(place.client()), "pve1", "a")
+    mover(place).release(owner, frozenset({"gpu0"}))
+    assert (place.power(1001), config(place, 1001)["onboot"]) == ("stopped", 0)
+    assert noted(place, 1001) == GAVE_ONBOOT
+    mover(place, "run-2").move(planned(place, "a"))
+    assert (config(place, 1001)["onboot"], noted(place, 1001)) == (1, HAS)
 
 
 def test_to_a_vm_that_never_had_it_and_runs(place: CardPlace) -> None:
@@ -321,7 +370,7 @@ def test_killed_at_every_change(place: CardPlace, number: int, after: bool, then
     assert (place.power(1001), place.power(1002)) == ("stopped", "running")
     assert (config(place, 1001)["onboot"], config(place, 1002)["onboot"]) == (0, 1)
     assert lease_of(place) == [("b", False)]
-    assert (noted(place, 1001), noted(place, 1002)) == (GAVE, HAS)
+    assert (noted(place, 1001), noted(place, 1002)) == (GAVE_ONBOOT, HAS)
 
 
 def test_the_plan_of_a_move_that_was_cut_off_knows_how_it_was(place: CardPlace) -> None:

@@ -47,6 +47,11 @@ COMING = (
 WITH_CARD = (
     KillPoint(CARD, Moment.INTENT, card=True),
     KillPoint(CARD, Moment.MAPPED, card=True),
+    KillPoint(CARD, Moment.LEASED, card=True),
+    KillPoint(VM, Moment.CREATED, card=True),
+    KillPoint(VM, Moment.UNNAMED, card=True),
+    KillPoint(START, Moment.RESET, card=True),
+    KillPoint(START, Moment.UNTESTED, card=True),
     KillPoint(VM, Moment.CREATED, then="down", card=True),
     KillPoint(VM, Moment.FREED, "down", card=True),
 )

@@ -33,3 +33,4 @@ def test_a_container_cannot_have_it(lab: Lab, content: Content, tmp_path: Path) 
         ]
         mapping = place.sandbox.client().get("cluster/mapping/pci/localai-sandbox-0000-01-00")
         assert mapping["map"] == [ENTRY]
+        assert place.vm("a").config()["hostpci0"] == "mapping=localai-sandbox-0000-01-00,pcie=1"

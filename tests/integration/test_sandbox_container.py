@@ -26,6 +26,7 @@ from localai_deploy.sandbox.network import GuestNetwork
 from localai_deploy.sandbox.server import Sandbox, make_site, new_cluster
 from localai_deploy.sandbox.state import Volume
 from localai_deploy.targets.seed_iso import seed_iso
+from tests.integration.dhcp_leases import address_given
 from tests.lab.layout import Lab
 from tests.lab.mirror_client import MirrorClient
 from tests.unit.sandbox.talking import Talk
@@ -232,7 +233,7 @@ def test_each_guest_has_the_address_of_its_card(place: Place, pair: tuple[Guest,
     first, second = pair
     assert first.address != second.address
     for guest in pair:
-        assert place.network.lease_of(guest.mac) == guest.address
+        assert address_given(place.network, guest.mac) == guest.address
         assert guest.output("ls /sys/class/net").split() == ["eth0", "lo"]
         assert guest.output("cat /sys/class/net/eth0/address").upper() == guest.mac
 

@@ -10,6 +10,7 @@ import pytest
 
 from localai_deploy.sandbox.qemu_body import QemuBodies
 from localai_deploy.sandbox.resume_body import ResumeBodies
+from tests.integration.dhcp_leases import address_given
 from tests.integration.qemu_guests import Node, qemu_node
 from tests.lab.cloud_image import CloudImage, ensure_cloud_image
 from tests.lab.layout import Lab
@@ -42,7 +43,7 @@ def test_a_guest_from_image_to_ssh_and_away(node: Node) -> None:
     assert guest.ssh("hostname; nproc; systemd-detect-virt").split() == ["cold", "2", "qemu"]
     assert guest.ssh("sudo cat /sys/class/dmi/id/product_uuid") == guest.uuid
     assert guest.ssh("cat /sys/class/net/e*/address").upper() == guest.mac
-    assert node.network.lease_of(guest.mac) == guest.address
+    assert address_given(node.network, guest.mac) == guest.address
     root_gib = int(guest.ssh("df --output=size --block-size=1M / | tail -1")) / 1024
     assert 5 < root_gib < 6
     assert guest.ssh("lsblk --noheadings --output NAME --filter 'TYPE==\"rom\"'") == "sr0"
@@ -101,7 +102,7 @@ def test_a_resumed_guest_is_the_new_vm_and_no_other(resuming: Node) -> None:
     assert "first" not in second.ssh("cat /etc/hosts /home/*/.ssh/authorized_keys; sudo ls /home /root/.ssh")
     assert abs(int(second.ssh("date +%s")) - time.time()) < 30
     assert second.ssh("findmnt --noheadings --output SIZE /").startswith("5.")
-    assert node.network.lease_of(second.mac) == second.address
+    assert address_given(node.network, second.mac) == second.address
     second.detach_seed()
     with node.phases.phase("second rebooted"):
         second.reboot(COLD_BOOT_S)

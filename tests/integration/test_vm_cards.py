@@ -234,14 +234,13 @@ def test_a_card_that_was_moved_is_the_other_vms(place: Place, moved: tuple[Machi
     other = second.plan().vm
     assert other is not None
     assert config_of(place)["hostpci0"] == f"mapping={MAPPING},pcie=1", "people may start it with the card"
+    assert config_of(place)["onboot"] == 0, "the node does not"
     ended = first.up()
     assert (ended.code, ended.text) == (0, "")
     assert ended.actions == {"image": "keep", "card": "keep", "vm": "change", "start": "change"}
-    assert ended.notes == (
-        "VM 9209 does not start with its node: that goes with a card that is moved; "
-        "on the node: qm set 9209 --onboot 1",
-    )
+    assert ended.notes == ()
     assert "hostpci0" not in config_of(place)
+    assert config_of(place)["onboot"] == 1, "it stands in nobody's way any more"
     assert (noted(place, 9209), noted(place, other.vmid)) == (NotedCards(), NotedCards(has=(MAPPING,)))
     assert first.up().actions == dict.fromkeys(("image", "vm", "start"), "keep")
     assert second.up().actions == {"image": "keep", "card": "keep", "vm": "keep", "start": "change"}
@@ -280,8 +279,9 @@ def test_a_vm_that_somebody_started_with_its_card_keeps_it(
     move_card(place, "ai1")
     assert (noted(place, 9209), noted(place, other.vmid)) == (
         NotedCards(has=(MAPPING,)),
-        NotedCards(gave=(MAPPING,)),
+        NotedCards(gave=(MAPPING,), onboot=True),
     )
+    assert config_of(place)["onboot"] == 1
     assert first.up().code == 0
 
 
@@ -345,6 +345,58 @@ def test_a_card_that_does_not_come_back(place: Place, monkeypatch: pytest.Monkey
 
 
 SLOT, OTHER_SLOT = "0000:01:00", "0000:02:00"
+SHARED = "iommu-group-shared"
+
+
+@pytest.fixture
+def shared(place: Place) -> Place:
+    """Both cards are in one IOMMU group."""
+    devices = place.site.cluster.nodes["pve1"].pci_devices
+    for one in devices:
+        one["iommugroup"] = devices[0]["iommugroup"]
+    return place
+
+
+def consents(place: Place, vmid: int = 9209) -> tuple[str, ...]:
+    block = find_block(place.site.cluster.vms[vmid].config["description"])
+    assert block is not None
+    return block.accepted
+
+
+def test_a_consent_is_kept_for_its_card_alone(shared: Place) -> None:
+    assert shared.machine(gpus=(SLOT,), accepted=(SHARED,)).up().code == 0
+    assert consents(shared) == (f"{SHARED}@0000:01:00 10de:2684",)
+    keep = dict.fromkeys(("image", "card", "vm", "start"), "keep")
+    assert shared.machine().up().actions == keep
+    shared.forget()
+    ended = shared.machine(gpus=(OTHER_SLOT,)).up()
+    assert (ended.code, ended.error_id, shared.changes()) == (3, SHARED, [])
+    assert shared.machine(gpus=(OTHER_SLOT,), accepted=(SHARED,)).up().code == 0
+    assert consents(shared) == (f"{SHARED}@0000:02:00 10de:2684",)
+    assert shared.machine(accepted=()).up().error_id == SHARED, "taken back"
+    assert shared.machine(gpus=()).up().code == 0
+    assert consents(shared) == ()
+
+
+def test_a_consent_does_not_come_with_a_card_that_is_moved(shared: Place) -> None:
+    """Neither that of the VM that had it, nor one of the VM that gets it for another card."""
+    second = replace(shared.machine(gpus=(OTHER_SLOT,), accepted=(SHARED,)), name="ai2")
+    assert shared.machine(gpus=(SLOT,), accepted=(SHARED,)).up().code == 0
+    assert second.up().code == 0
+    move_card(shared, "ai2")
+    shared.forget()
+    plain = replace(shared.machine(), name="ai2")
+    ended = plain.up()
+    assert (ended.code, ended.error_id, shared.changes()) == (3, SHARED, [])
+    assert replace(shared.machine(accepted=(SHARED,)), name="ai2").up().code == 0
+    other = plain.plan().vm
+    assert other is not None
+    assert consents(shared, other.vmid) == (
+        f"{SHARED}@0000:01:00 10de:2684",
+        f"{SHARED}@0000:02:00 10de:2684",
+    )
+    move_card(shared, "ai1")
+    assert shared.machine().up().code == 0, "its own consent for its own card"
 
 
 @pytest.mark.parametrize("fault", ["drivers", "bad_resets", "slow_starts"])
@@ -361,6 +413,18 @@ def test_a_vm_that_does_not_start_with_its_new_card_is_as_it_was(place: Place, f
     assert place.state() == before
     assert lease_of(place) == []
     assert place.machine().up().actions == dict.fromkeys(("image", "vm", "start"), "keep")
+
+
+def test_a_vm_that_gave_its_card_and_does_not_start_with_another_is_as_it_was(
+    place: Place, moved: tuple[Machine, Machine]
+) -> None:
+    """With its old card in its config, and not started with the node."""
+    before = deepcopy(place.state())
+    place.site.cluster.nodes["pve1"].slow_starts = frozenset({OTHER_SLOT})
+    ended = replace(moved[0], given={"gpus": (OTHER_SLOT,)}).up()
+    assert (ended.code, ended.error_id) == (5, "pve-start-failed")
+    assert place.state() == before
+    assert (config_of(place)["onboot"], noted(place, 9209).onboot) == (0, True)
 
 
 def test_a_vm_that_was_made_for_a_card_that_fails_stays_to_be_looked_at(place: Place) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Collection
@@ -27,6 +29,7 @@ PRISTINE = "pristine"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _LOGIN_TIMEOUT_S = 60.0
+_POWEROFF_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +140,13 @@ class LabHost:
 
     def snapshot(self, label: str) -> None:
         """Shut down in order, keep the state as ``label``, boot again."""
-        self.container.power_off()
+        self._power_off()
         copy_tree(self.upper, self._snapshot(label))
         self.boot()
 
     def restart(self) -> None:
         """Shut down in order and boot again."""
-        self.container.power_off()
+        self._power_off()
         self.boot()
 
     def reset(self, label: str = PRISTINE) -> None:
@@ -156,6 +159,15 @@ class LabHost:
         self.overlay.replace_upper(saved)
         self.overlay.mount()
         self.boot()
+
+    def _power_off(self) -> None:
+        """Shut down in order; what has not ended after 30 s is killed."""
+        if self.container.pids():
+            os.kill(self.container.leader(), signal.SIGRTMIN + 4)
+            deadline = time.monotonic() + _POWEROFF_TIMEOUT_S
+            while self.container.pids() and time.monotonic() < deadline:
+                time.sleep(0.02)
+        self.container.kill()
 
     def _snapshot(self, label: str) -> Path:
         return self.directory / "snapshots" / label

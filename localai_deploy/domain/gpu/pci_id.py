@@ -37,11 +37,6 @@ class PciId:
         return ":".join(f"{number:04x}" for number in numbers if number is not None)
 
     @property
-    def compact(self) -> str:
-        """``10DE2204``, as in the lists of ``nvidia-detect``."""
-        return f"{self.vendor:04X}{self.device:04X}"
-
-    @property
     def is_nvidia(self) -> bool:
         """Whether the vendor is NVIDIA."""
         return self.vendor == NVIDIA

@@ -13,6 +13,7 @@ from localai_deploy.domain.node.outlook import CardOutlook, softened, unknown
 from localai_deploy.domain.node.reset import reset_reason
 from localai_deploy.domain.node.vm_findings import VM_CHECKS
 from localai_deploy.domain.plan import Finding, Severity
+from localai_deploy.domain.pve.card_claims import CardUser
 from localai_deploy.domain.pve.mapping import mapping_problem
 
 CONSENTABLE = frozenset({"only-display", "iommu-group-shared", "host-driver-bound", "boot-framebuffer"})
@@ -159,10 +160,14 @@ def _in_use(outlook: CardOutlook) -> Iterator[Finding]:
             "card-in-use",
             f"VM {user.vmid} of node {card.node} has {card}" + (" and runs" if user.running else ""),
             "one VM can have a card at a time",
-            f"localai-deploy gpu move {card.slot} --to VM"
-            if user.running
-            else f"do not start VM {user.vmid} meanwhile",
+            f"localai-deploy gpu move {card.slot} --to VM" if user.running else _not_meanwhile(user),
         )
+
+
+def _not_meanwhile(user: CardUser) -> str:
+    hint = f"do not start VM {user.vmid} meanwhile"
+    boots = f"; it starts with the node and would take the card: qm set {user.vmid} --onboot 0"
+    return hint + (boots if user.onboot else "")
 
 
 def _renumbered(outlook: CardOutlook) -> Iterator[Finding]:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from localai_deploy.domain.node.hardware import Function, NodeHardware
 from localai_deploy.domain.plan import Finding, Severity
+from localai_deploy.domain.pve.card_claims import CardUser
 from localai_deploy.domain.pve.hardware import CardOnNode, PciDevice
 from localai_deploy.domain.pve.mapping import MappingEntry
 
 LOOK_BY_SSH = "set localai_proxmox_ssh: true for the node, so that it is looked at over SSH"
-
-
-class CardUser(NamedTuple):
-    """A VM whose configuration has the card."""
-
-    vmid: int
-    running: bool
 
 
 @dataclass(frozen=True, slots=True)

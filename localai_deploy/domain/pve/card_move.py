@@ -2,7 +2,7 @@
 
 Both VMs keep the card in their config where they have it: Proxmox lets any number of VMs name a card, and
 one at a time run with it. Starting with the node goes with the card, or the VM that gave it away would come
-first after the node's next start.
+first after the node's next start; one of ours that gets its card back is as it was when it gave it away.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class CardMove:
         """VMs, and what their blocks are to say of the card once it is moved."""
         before = self.before.source
         if before is not None:
-            yield before.holder.vmid, before.noted.given_away()
+            yield before.holder.vmid, before.noted.given_away(onboot=before.onboot)
         yield self.target.vmid, self.target_noted
 
     def noted_before(self) -> Iterator[tuple[int, NotedCards]]:
@@ -76,8 +76,14 @@ class CardMove:
 
     @property
     def takes_onboot(self) -> bool:
-        """Whether starting with the node goes from one VM to the other."""
+        """Whether the VM that gives the card away is not to start with the node any more."""
         return self.before.source is not None and self.before.source.onboot
+
+    @property
+    def gives_onboot(self) -> bool:
+        """Whether the target is to start with the node: as when it had the card, else as the source."""
+        noted = self.before.target.noted
+        return noted.onboot if noted.gave else self.takes_onboot
 
     @property
     def foreign(self) -> tuple[CardUser, ...]:
@@ -88,7 +94,7 @@ class CardMove:
     def target_values(self) -> dict[str, Any]:
         """What of the target's config is to be set."""
         values: dict[str, Any] = {self.slot: str(mapped_card(self.mapping))} if self.slot else {}
-        return values | ({"onboot": 1} if self.takes_onboot and not self.target.onboot else {})
+        return values | ({"onboot": 1} if self.gives_onboot and not self.target.onboot else {})
 
     def undone_target(self) -> dict[str, Any]:
         """What of the target's config is to be set so that it is as before."""
@@ -108,8 +114,12 @@ class CardMove:
             yield f"shut {source.holder} down"
         if target.running and self.slot:
             yield f"shut {target.holder} down, for it runs without the card"
-        if self.takes_onboot:
+        if self.takes_onboot and (self.gives_onboot or target.onboot):
             yield f"start {target.holder} with the node from now on, and no longer {self._giver}"
+        elif self.takes_onboot:
+            yield f"no longer start {self._giver} with the node"
+        elif self.gives_onboot and not target.onboot:
+            yield f"start {target.holder} with the node again"
         if not self.is_done:
             yield f"start {target.holder}, and see that it has the card"
         if self.unnoted:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from localai_deploy.domain.node.findings import passthrough_findings
 from localai_deploy.domain.node.hardware import NodeHardware
 from localai_deploy.domain.node.outlook import CardOutlook
-from localai_deploy.domain.node.outlook import CardUser as OutlookUser
 from localai_deploy.domain.observations import Observation, State
 from localai_deploy.domain.plan import Change, Finding, Severity
 from localai_deploy.domain.pve.card_claims import CardUser, Claim, card_held, claims_on
+from localai_deploy.domain.pve.consents import consents_for, kept_consents
 from localai_deploy.domain.pve.facts import NodeFacts, VmFacts
 from localai_deploy.domain.pve.gpu_selection import CardChoice, NodeCards, select_cards
 from localai_deploy.domain.pve.hardware import CardOnNode
@@ -84,16 +84,14 @@ class _Asked:
             card=card,
             devices=self.node.devices or (),
             hardware=self.hardware,
-            users=tuple(
-                OutlookUser(one.vmid, running=False) for one in self.sharers(card) if not one.running
-            ),
+            users=tuple(one for one in self.sharers(card) if not one.running),
             mapping=entries[0] if entries else None,
             memory_available_bytes=self.node.memory_available_bytes,
             memory_mib=None if self.vm and self.vm.running else self.spec.memory_mib,
             machine=str(config.get("machine", "")),
             cpu=str(config.get("cpu", "")) if emulated else str(acceleration["cpu"]),
             efidisk=str(config.get("efidisk0", "")),
-            accepted=frozenset(self.spec.accepted),
+            accepted=consents_for(card.identity, self.spec.accepted),
         )
 
 
@@ -107,12 +105,14 @@ def plan_cards(
 ) -> tuple[VmSpec, CardsPlan]:
     """The spec with its cards named by their mappings, and all that is to be said of them.
 
+    Its consents are kept with the cards that they are for.
+
     :param now: seconds since 1970, by which a lease is young or old.
     :param hardware: what the node itself tells over SSH; ``None``: nobody looked.
     """
     recorded = (*vm.block.mappings, *vm.block.gave) if vm else ()
     if not spec.gpus:
-        return spec, CardsPlan(gone=recorded)
+        return replace(spec, accepted=()), CardsPlan(gone=recorded)
     if node.devices is None:
         return spec, CardsPlan(needs=card_needs(()), findings=_blind(node))
     asked = _Asked(spec, node, vm, now, hardware)
@@ -124,7 +124,8 @@ def plan_cards(
     )
     gone = tuple(name for name in recorded if name not in names) if not found.findings else ()
     needs = card_needs(one.name for one in found.choices if not _is_unmappable(one, node))
-    return replace(spec, gpus=names), CardsPlan(found.choices, gone, needs, findings)
+    accepted = kept_consents((one.card.identity for one in found.choices), spec.accepted)
+    return replace(spec, gpus=names, accepted=accepted), CardsPlan(found.choices, gone, needs, findings)
 
 
 def _blind(node: NodeFacts) -> tuple[Finding, ...]:

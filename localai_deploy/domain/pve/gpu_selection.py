@@ -72,11 +72,6 @@ class CardChoice:
         mapped = [address for entry in entries for address in entry.addresses]
         return self.card.ids_of(mapped or [self.card.address])
 
-    @property
-    def proof(self) -> str:
-        """What is noted of a card that was stopped and started in a VM: ``0000:01:00 10de:2684``."""
-        return f"{self.card.slot} {self.card.pci_id}"
-
 
 @dataclass(frozen=True, slots=True)
 class NodeCards:

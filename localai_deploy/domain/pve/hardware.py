@@ -79,6 +79,11 @@ class CardOnNode:
         return _short(self.display.pci_id)
 
     @property
+    def identity(self) -> str:
+        """What a VM's block notes of it: ``0000:01:00 10de:2684``; another card in its slot differs."""
+        return f"{self.slot} {self.pci_id}"
+
+    @property
     def is_nvidia(self) -> bool:
         """Whether it is a card that the catalogue may know."""
         return self.display.pci_id.is_nvidia

@@ -125,7 +125,8 @@ def _data(lease: Lease) -> dict[str, Any]:
 
 def _was_data(was: Was) -> dict[str, Any]:
     data = {**_holder_data(was.holder), "slot": was.slot, "running": was.running, "onboot": was.onboot}
-    return data | {key: list(one) for key, one in (("has", was.noted.has), ("gave", was.noted.gave)) if one}
+    data |= {key: list(one) for key, one in (("has", was.noted.has), ("gave", was.noted.gave)) if one}
+    return data | ({"noted_onboot": True} if was.noted.onboot else {})
 
 
 def _holder_data(holder: Holder) -> dict[str, Any]:
@@ -151,7 +152,8 @@ def _before(data: dict[str, Any]) -> Before:
 def _was(data: dict[str, Any]) -> Was:
     slot, running, onboot = str(data["slot"]), bool(data["running"]), bool(data["onboot"])
     has, gave = (tuple(str(one) for one in data.get(key, ())) for key in ("has", "gave"))
-    return Was(_holder(data), slot, running=running, onboot=onboot, noted=NotedCards(has, gave))
+    noted = NotedCards(has, gave, data.get("noted_onboot") is True)
+    return Was(_holder(data), slot, running=running, onboot=onboot, noted=noted)
 
 
 def _holder(data: dict[str, Any]) -> Holder:

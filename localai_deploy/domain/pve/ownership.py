@@ -29,28 +29,31 @@ class NotedCards:
 
     :param has: those that it is to have.
     :param gave: those that its config still has, though their cards were moved away or released.
+    :param onboot: it was started with its node when it gave them, and is to be again as soon as it has them
+        back or its config has them no more.
     """
 
     has: tuple[str, ...] = ()
     gave: tuple[str, ...] = ()
+    onboot: bool = False
 
     def of(self, names: Collection[str]) -> NotedCards:
         """Only those by these mappings."""
-        return NotedCards(_among(self.has, names), _among(self.gave, names))
+        gave = _among(self.gave, names)
+        return NotedCards(_among(self.has, names), gave, self.onboot and bool(gave))
 
     def without(self, names: Collection[str]) -> NotedCards:
         """Only the others."""
-        return NotedCards(
-            tuple(one for one in self.has if one not in names),
-            tuple(one for one in self.gave if one not in names),
-        )
+        return self.of({*self.has, *self.gave}.difference(names))
 
-    def given_away(self) -> NotedCards:
-        """The VM has none of them any more."""
-        return NotedCards(gave=tuple(dict.fromkeys([*self.has, *self.gave])))
+    def given_away(self, *, onboot: bool = False) -> NotedCards:
+        """The VM has none of them any more; ``onboot``: it was started with its node."""
+        gave = tuple(dict.fromkeys([*self.has, *self.gave]))
+        return NotedCards(gave=gave, onboot=onboot or self.onboot)
 
     def __add__(self, other: NotedCards) -> NotedCards:
-        return NotedCards((*self.has, *other.has), (*self.gave, *other.gave))
+        has, gave = (*self.has, *other.has), (*self.gave, *other.gave)
+        return NotedCards(has, gave, self.onboot or other.onboot)
 
 
 def _among(found: tuple[str, ...], names: Collection[str]) -> tuple[str, ...]:
@@ -65,6 +68,7 @@ class OwnershipBlock:
     :param spec: what was asked for, as plain data, so that no local file is needed to find it again.
     :param tested: cards with which the VM was stopped and started once, so that a reset that fails is seen.
     :param gave: mappings of cards that it gave away; its config may have them still (docs/adr/0009).
+    :param onboot: it was started with its node when it gave them away.
     :param begun: the VM was created and is not whole yet: a token whose rights are those of the pool can set
         tags only once the VM lies in it.
     """
@@ -76,6 +80,7 @@ class OwnershipBlock:
     begun: bool = False
     tested: tuple[str, ...] = ()
     gave: tuple[str, ...] = ()
+    onboot: bool = False
 
     @property
     def mappings(self) -> tuple[str, ...]:
@@ -83,21 +88,27 @@ class OwnershipBlock:
         return tuple(str(one) for one in self.spec.get("gpus", ()))
 
     @property
+    def accepted(self) -> tuple[str, ...]:
+        """Consents to findings about its cards (:mod:`.consents`)."""
+        return tuple(str(one) for one in self.spec.get("accepted", ()))
+
+    @property
     def noted(self) -> NotedCards:
         """Cards that it has, and those that it gave away."""
-        return NotedCards(self.mappings, self.gave)
+        return NotedCards(self.mappings, self.gave, self.onboot)
 
     def with_noted(self, names: Collection[str], noted: NotedCards) -> OwnershipBlock:
         """The same with these notes about the cards of ``names``; what it says of others stays."""
         if self.noted.of(names) == noted:
             return self
         cards = self.noted.without(names) + noted
-        return replace(self, spec={**self.spec, "gpus": list(cards.has)}, gave=cards.gave)
+        spec = {**self.spec, "gpus": list(cards.has)}
+        return replace(self, spec=spec, gave=cards.gave, onboot=cards.onboot)
 
     def having(self, names: Collection[str]) -> OwnershipBlock:
         """The same for a VM that runs with cards by these mappings: none of them is given away."""
         back = _among(self.gave, names)
-        return self.with_noted(back, NotedCards(has=back))
+        return self.with_noted(back, NotedCards(has=back, onboot=self.onboot)) if back else self
 
     def render(self, note: str = "") -> str:
         """The description: ``note`` (what people wrote) stays in front of the block."""
@@ -105,6 +116,7 @@ class OwnershipBlock:
         data |= {"spec": dict(self.spec), **({"begun": True} if self.begun else {})}
         data |= {"tested": list(self.tested)} if self.tested else {}
         data |= {"gave": list(self.gave)} if self.gave else {}
+        data |= {"onboot": True} if self.onboot else {}
         block = f"{BEGIN}\n{json.dumps(data, sort_keys=True)}\n{END}"
         return f"{note.rstrip()}\n\n{block}\n" if note.strip() else f"{block}\n"
 
@@ -124,6 +136,7 @@ def find_block(description: str) -> OwnershipBlock | None:
             begun=data.get("begun") is True,
             tested=tuple(str(one) for one in data.get("tested", ())),
             gave=tuple(str(one) for one in data.get("gave", ())),
+            onboot=data.get("onboot") is True,
         )
     except (ValueError, KeyError, TypeError):
         return None

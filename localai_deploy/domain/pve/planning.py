@@ -80,7 +80,7 @@ class _Look:
     def untested(self) -> tuple[str, ...]:
         """Cards with which the VM was not stopped and started yet."""
         done = self.vm.block.tested if self.vm else ()
-        return tuple(str(one.card) for one in self.cards.choices if one.proof not in done)
+        return tuple(str(one.card) for one in self.cards.choices if one.card.identity not in done)
 
     @property
     def stale_seeds(self) -> tuple[str, ...]:

@@ -32,11 +32,6 @@ class Upid:
         )
 
 
-def is_upid(text: object) -> bool:
-    """Whether an answer is a task's name."""
-    return isinstance(text, str) and _UPID.fullmatch(text) is not None
-
-
 def parse_upid(text: str) -> Upid:
     """Read a UPID.
 

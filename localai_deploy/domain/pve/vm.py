@@ -43,7 +43,8 @@ class VmSpec:
     :param static: its address; ``None``: DHCP.
     :param gpus: its cards: as they are asked for (:mod:`.gpu_selection`), and once they are chosen, the names
         of their resource mappings.
-    :param accepted: ids of findings about them that somebody consented to.
+    :param accepted: ids of findings about them that somebody consented to; once the cards are chosen, each
+        with the card that it is for (:mod:`.consents`).
     """
 
     name: str

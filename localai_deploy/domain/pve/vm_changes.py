@@ -37,8 +37,20 @@ def config_changes(spec: VmSpec, vm: VmFacts) -> tuple[Change, ...]:
     size, wanted = system_disk_bytes(vm), spec.disk_gib * GIB
     if 0 < size < wanted:
         changes.append(Change("disk", _size_text(size), _size_text(wanted)))
+    if spec.accepted != vm.block.accepted:
+        changes.append(Change("consents", ", ".join(vm.block.accepted), ", ".join(spec.accepted)))
+    if starts_again(vm):
+        changes.append(Change("onboot", "0", "1"))
     cards = card_values(spec, vm).items()
     return (*changes, *(Change(key, str(vm.config.get(key, "")), value) for key, value in cards))
+
+
+def starts_again(vm: VmFacts) -> bool:
+    """Whether the VM is to be started with its node again, as before it gave a card away.
+
+    Its config loses that card now, or it has it again: it stands in nobody's way.
+    """
+    return vm.block.onboot and str(vm.config.get("onboot", 0)) == "0"
 
 
 def _size_text(size: int) -> str:
@@ -54,6 +66,8 @@ def config_values(spec: VmSpec, vm: VmFacts) -> dict[str, object]:
         values["memory"] = spec.memory_mib
     if (card.bridge, card.vlan) != (spec.bridge, spec.vlan):
         values["net0"] = placed(str(vm.config.get("net0") or card.model), spec.bridge, spec.vlan)
+    if starts_again(vm):
+        values["onboot"] = 1
     cards = card_values(spec, vm)
     values |= {key: value for key, value in cards.items() if value}
     gone = ",".join(key for key, value in cards.items() if not value)

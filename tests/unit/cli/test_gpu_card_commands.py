@@ -172,6 +172,23 @@ def test_a_release(two: CardPlace, run: Run, what: str) -> None:
     assert (ended.code, ended.out) == (0, "nobody has it: nothing was done\n")
 
 
+@pytest.mark.parametrize(
+    ("ours", "words"),
+    [
+        (True, ["  - no longer start VM 1001 (a) with the node; its next `up` does that again"]),
+        (False, ["  ! it starts with the node and would take the card again: qm set 1001 --onboot 0"]),
+    ],
+)
+def test_a_release_of_a_vm_that_starts_with_the_node(
+    place: CardPlace, run: Run, ours: bool, words: list[str]
+) -> None:
+    place.add_vm(1001, "a", "gpu0", running=True, ours=ours)
+    ended = run("gpu", "release", "a", "--node", "pve1", "--yes", "--foreign")
+    assert ended.code == 0
+    assert [one for one in ended.err.splitlines() if "the node" in one] == words
+    assert place.cluster.vms[1001].config["onboot"] == (0 if ours else 1)
+
+
 def test_a_release_of_a_dead_holders_lease(two: CardPlace, run: Run) -> None:
     del two.cluster.vms[1001]
     assert run("gpu", "release", "gpu0", "--node", "pve1", "--yes").code == 0

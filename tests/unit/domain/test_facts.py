@@ -12,9 +12,10 @@ import pytest
 from localai_deploy.domain.facts import CorruptRecord, HostFacts, Listener, ModelFact, OtherRuntime
 from localai_deploy.domain.facts_parser import parse_facts
 from localai_deploy.domain.listeners import kernel_listeners, socket_listeners
-from localai_deploy.domain.observation_sections import decode_sections, encode_sections
+from localai_deploy.domain.observation_sections import decode_sections
 from localai_deploy.domain.other_runtimes import Process, other_runtimes
 from localai_deploy.errors import LocalaiError
+from tests.lab.sections import encode_sections
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("observed/*/sections.json"))
 

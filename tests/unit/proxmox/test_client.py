@@ -15,7 +15,7 @@ import pytest
 
 from localai_deploy.domain.pve.credentials import ApiToken, NodeConnection
 from localai_deploy.errors import InputError, LocalaiError
-from localai_deploy.proxmox.client import PAUSES_S, RETRY_FOR_S, PveClient, server_fingerprint
+from localai_deploy.proxmox.client import PAUSES_S, RETRY_FOR_S, PveClient
 from tests.unit.proxmox.tls_server import Pem, TlsServer, make_pem, serving
 
 TOKEN = ApiToken("tool@pve", "prov", "s3cret-value")
@@ -69,11 +69,6 @@ def failure(call: Any, *arguments: Any, **parameters: Any) -> LocalaiError:
 def test_version_and_token(server: TlsServer, connection: NodeConnection) -> None:
     assert str(PveClient(connection).version()) == "9.2.11"
     assert server.requests == [("GET", "/api2/json/version", {}, "PVEAPIToken=tool@pve!prov=s3cret-value")]
-
-
-def test_offered_fingerprint_can_be_shown(server: TlsServer, pem: Pem) -> None:
-    assert server_fingerprint("127.0.0.1", server.server_port) == pem.fingerprint
-    assert failure(server_fingerprint, "127.0.0.1", 1).error_id == "pve-unreachable"
 
 
 def test_parameters_are_sent_as_the_server_wants_them(server: TlsServer, connection: NodeConnection) -> None:

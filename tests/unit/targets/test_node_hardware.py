@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from localai_deploy.domain.node.hardware_parser import parse_hardware
-from localai_deploy.domain.observation_sections import encode_sections
 from localai_deploy.errors import LocalaiError
 from localai_deploy.targets.executor import Completed
 from localai_deploy.targets.node import look_at_node
+from tests.lab.sections import encode_sections
 from tests.unit.targets.recording import Recording
 
 SCRIPT = Path(__file__).parents[3] / "localai_deploy" / "targets" / "node_hardware.sh"

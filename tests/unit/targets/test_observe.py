@@ -11,11 +11,12 @@ import pytest
 
 from localai_deploy.domain import paths
 from localai_deploy.domain.facts_parser import parse_facts
-from localai_deploy.domain.observation_sections import decode_sections, encode_sections
+from localai_deploy.domain.observation_sections import decode_sections
 from localai_deploy.domain.preflight import SCRATCH_BYTES
 from localai_deploy.errors import LocalaiError
 from localai_deploy.targets.executor import Completed
 from localai_deploy.targets.observe import observe
+from tests.lab.sections import encode_sections
 from tests.unit.targets.recording import Recording
 
 SCRIPT = Path(__file__).parents[3] / "localai_deploy" / "targets" / "observe.sh"

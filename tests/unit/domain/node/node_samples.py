@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from localai_deploy.domain.node.hardware import NodeHardware
 from localai_deploy.domain.node.hardware_parser import parse_hardware
 from localai_deploy.domain.node.outlook import CardOutlook
-from localai_deploy.domain.observation_sections import encode_sections
 from localai_deploy.domain.pve.hardware import CardOnNode, PciDevice, cards_of, parse_devices
+from tests.lab.sections import encode_sections
 
 INTEL_CPU = (
     "vendor_id\t: GenuineIntel\nmodel name\t: 12th Gen\naddress sizes\t: 46 bits physical, 48 bits virtual\n"

@@ -8,9 +8,9 @@ import pytest
 
 from localai_deploy.domain.node.hardware import Loader
 from localai_deploy.domain.node.hardware_parser import MOST_FUNCTIONS, MOST_WORDS, parse_hardware
-from localai_deploy.domain.observation_sections import encode_sections
 from localai_deploy.domain.pci.address import parse_address
 from localai_deploy.errors import LocalaiError
+from tests.lab.sections import encode_sections
 from tests.unit.domain.node.node_samples import AMD_APU, BOOT_GPU, INTEL_NVIDIA, TWO_EQUAL
 
 CARD = parse_address("0000:01:00.0")

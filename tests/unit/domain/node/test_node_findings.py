@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from localai_deploy.domain.node.findings import node_findings, passthrough_findings
-from localai_deploy.domain.node.outlook import CardOutlook, CardUser
+from localai_deploy.domain.node.outlook import CardOutlook
 from localai_deploy.domain.plan import Finding, Severity
+from localai_deploy.domain.pve.card_claims import CardUser
 from localai_deploy.domain.pve.mapping import entry_for
 from tests.unit.domain.node.node_samples import (
     AMD_APU,
@@ -185,13 +186,23 @@ def test_a_vm_that_is_there(changes: dict[str, Any], finding: str) -> None:
 
 
 def test_other_vms_with_the_card() -> None:
-    users = (CardUser(100, running=False), CardUser(101, running=True))
+    users = tuple(
+        CardUser(vmid, f"vm{vmid}", "pve1", f"uuid-{vmid}", running=vmid == 101) for vmid in (100, 101)
+    )
     found = passthrough_findings(INTEL_NVIDIA.outlook(CARD, users=users))
     assert [(each.severity, each.finding_id) for each in found] == [
         (Severity.WARNING, "card-in-use"),
         (Severity.BLOCKER, "card-in-use"),
     ]
     assert "VM 101" in found[1].what
+    assert found[0].hint == "do not start VM 100 meanwhile"
+
+
+def test_another_vm_with_the_card_that_starts_with_the_node() -> None:
+    users = (CardUser(100, "gaming", "pve1", "uuid", running=False, onboot=True),)
+    (found,) = passthrough_findings(INTEL_NVIDIA.outlook(CARD, users=users))
+    assert found.severity is Severity.WARNING
+    assert found.hint.endswith("it starts with the node and would take the card: qm set 100 --onboot 0")
 
 
 def test_a_mapping_is_held_against_the_hardware() -> None:

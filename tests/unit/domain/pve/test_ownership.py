@@ -80,6 +80,7 @@ def test_a_card_that_is_given_away_and_comes_back() -> None:
     assert gave.noted == NotedCards(has=("right",), gave=("left",))
     assert gave.spec == {"cores": 4, "gpus": ["right"]}
     assert find_block(gave.render("my notes")) == gave
+    assert (gave.onboot, gave.noted.of({"right"}).onboot) == (False, False)
     back = gave.with_noted({"left", "both"}, NotedCards(has=("left",)))
     assert back.noted == NotedCards(has=("right", "left"))
 
@@ -93,3 +94,13 @@ def test_a_vm_that_runs_with_a_card_did_not_give_it_away() -> None:
     gave = OwnershipBlock("ai1", 120, UUID, {"gpus": []}, gave=("left", "right"))
     assert gave.having({"left", "other"}).noted == NotedCards(has=("left",), gave=("right",))
     assert gave.having({"other", ""}) is gave
+
+
+def test_a_vm_that_started_with_its_node_remembers_it_while_it_has_given_cards_away() -> None:
+    gave = TWO.with_noted({"left"}, TWO.noted.of({"left"}).given_away(onboot=True))
+    assert find_block(gave.render()) == gave
+    both = gave.with_noted({"right"}, gave.noted.of({"right"}).given_away())
+    assert both.noted == NotedCards(gave=("left", "right"), onboot=True)
+    assert both.with_noted({"left"}, NotedCards(has=("left",))).noted.onboot
+    assert not gave.with_noted({"left"}, NotedCards(has=("left",))).noted.onboot
+    assert gave.having({"left"}).onboot, "until its next `up`"

@@ -8,8 +8,8 @@ import pytest
 
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.facts_parser import parse_facts
-from localai_deploy.domain.observation_sections import encode_sections
 from localai_deploy.domain.wsl.facts import WindowsSettings, WslFacts, read_ini
+from tests.lab.sections import encode_sections
 
 FIRST = "4.4.0-19041-Microsoft"
 KERNEL = "6.6.87.2-microsoft-standard-WSL2"
