@@ -165,10 +165,11 @@ def verify(
     on_check_progress: Callable[[CheckProgress], None] | None = None,
     *,
     measure: bool = False,
+    forks: int = FORKS,
 ) -> Report:
     """Run the checks alone; ``measure`` adds speed, memory and energy, which takes minutes."""
     with ExitStack() as stack:
-        run = _open(planned, new_place(), stack)
+        run = _open(planned, new_place(), stack, forks=forks)
         return _verify(run, planned, on_check, on_check_progress, measure=measure)
 
 
@@ -180,13 +181,14 @@ def _verify(
     *,
     measure: bool = False,
 ) -> Report:
+    from localai_deploy.verifier.queues import queues_of
     from localai_deploy.verifier.run import run_checks
     from localai_deploy.verifier.scope import Scope
 
     specs = [one.deployment.spec for one in planned if one.deployment]
     return run_checks(
         inventories=[run.project.inventory, run.secrets],
-        hosts=[one.host.name for one in planned],
+        queues=queues_of({one.host.name: _machine(one.host) for one in planned}, run.forks),
         scope=Scope(
             devices=tuple(spec.name for spec in specs if spec.devices),
             planned_card=tuple(spec.name for spec in specs if spec.plans_card),
@@ -195,6 +197,11 @@ def _verify(
         on_result=on_check,
         on_progress=on_progress,
     )
+
+
+def _machine(host: InventoryHost) -> str:
+    """What a host's speed depends on: the node of a VM."""
+    return f"node {host.vm.node.node}" if host.vm else host.name
 
 
 def project_host(planned: PlannedHost, *, shared: bool = True) -> ProjectHost:

@@ -121,7 +121,7 @@ def _as_warning(finding: Finding) -> Finding:
     return replace(finding, severity=Severity.WARNING)
 
 
-def examine_hosts(hosts: Sequence[InventoryHost], say: Say) -> list[HostReport]:
+def examine_hosts(hosts: Sequence[InventoryHost], say: Say, forks: int) -> list[HostReport]:
     """Look at each host over its own connection; a VM that is not there yet cannot be looked at."""
     with ExitStack() as stack:
         targets = open_targets(hosts, stack, say)
@@ -130,7 +130,7 @@ def examine_hosts(hosts: Sequence[InventoryHost], say: Say) -> list[HostReport]:
             facts = targets[host.name].observe()
             return HostReport(host.name, facts.os_pretty_name, preflight(host.spec(), facts))
 
-        answers = ask_all(hosts, examine)
+        answers = ask_all(hosts, examine, forks)
     return [one.value or _unseen(one.host.name, one.error) for one in answers]
 
 

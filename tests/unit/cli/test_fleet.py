@@ -8,16 +8,18 @@ from pathlib import Path
 import click
 import pytest
 
-from localai_deploy.cli.host_table import HostTable, ended_lines, table_of
+from localai_deploy.cli.host_table import HostTable, checked, ended_lines, table_of
 from localai_deploy.cli.progress import RunProgress
+from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.plan import TAGS, StepKind
 from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import Overrides, load_hosts
 from localai_deploy.provisioner.events import TaskProgress
+from localai_deploy.verifier.events import CheckProgress
 from localai_deploy.verifier.report import CheckResult, Outcome, Report
-from localai_deploy.workflow.apply import HostOutcome
-from localai_deploy.workflow.deploy import DeployResult, Looked
+from localai_deploy.workflow import removal
 from tests.unit.cli.conftest import Ended
+from tests.unit.cli.host_double import HostDouble
 from tests.unit.cli.test_schemas import problems
 
 MODEL = ("--model", "hf:ORG/REPO/small-q4.gguf")
@@ -93,7 +95,7 @@ def test_the_password_s_place_is_told(tmp_path: Path) -> None:
 
 
 def result(host: str, outcome: Outcome) -> CheckResult:
-    return CheckResult(host, "check", "it works", outcome, "")
+    return CheckResult(host, "check", "it works", outcome, "so it is seen")
 
 
 def test_the_table_follows_the_run() -> None:
@@ -106,7 +108,7 @@ def test_the_table_follows_the_run() -> None:
         "models: nas, workstation",
         "  nas          models                       changed=0    10.0 MiB of 100.0 MiB (10 %)",
         "  workstation  models                       changed=0",
-        "  den          not begun: host-unreachable  changed=0",
+        "  den          not begun: host-unreachable changed=0",
     ]
     progress.step_ended(StepKind.MODELS, {"nas": 2}, ["workstation"])
     progress.check_ended(result("nas", Outcome.PASS), "✓ it works")
@@ -117,20 +119,115 @@ def test_the_table_follows_the_run() -> None:
     ]
 
 
-def test_the_table_stays_at_the_end(inventory: Path) -> None:
-    hosts = load_hosts([], inventory, Overrides())
-    looked = [Looked(hosts[0]), Looked(hosts[1], error=LocalaiError("host-unreachable", "no"))]
-    table = table_of(looked)
+def test_the_table_stays_at_the_end() -> None:
+    table = table_of({"one": "waits", "two": "not begun: host-unreachable"})
     assert table is not None
     report = Report((result("one", Outcome.PASS),), ("one",))
-    lines = ended_lines(table, DeployResult({"one": HostOutcome(changed=3)}, report))
+    lines = ended_lines(table, {"one": checked(report, "one")})
     assert [click.unstyle(line).split()[:3] for line in lines] == [
         ["✓", "one", "proven"],
         ["✗", "two", "not"],
     ]
-    failed = DeployResult({"one": HostOutcome(error=LocalaiError("step-failed", "no"))}, None)
-    assert "step-failed" in ended_lines(table, failed)[0]
-    assert table_of(looked[:1]) is None
+    assert "step-failed" in ended_lines(table, {"one": "step-failed"})[0]
+    assert table_of({"one": "waits"}) is None
+
+
+def test_a_table_of_checks_counts_no_changes() -> None:
+    table = table_of({"one": "waits", "two": "waits"}, read_only=True)
+    assert table is not None
+    progress = RunProgress(table, clock=lambda: 0.0)
+    progress.check_progress(CheckProgress("one", "model-hash", "its hash", 1 << 20, 4 << 20))
+    progress.check_progress(CheckProgress("two", "record", "the record"))
+    assert progress.lines() == [
+        "verify: two: the record",
+        "  one  verify    1.0 MiB of 4.0 MiB (25 %)",
+        "  two  verify",
+    ]
+    progress.check_ended(result("two", Outcome.FAIL), "✗ it works", lambda _: None)
+    assert table.lines()[1] == "  two  verify  0 ✓ 1 ✗"
+
+
+HOSTS = {"one": "second-run", "two": "down", "three": "fresh-debian13"}
+
+
+@pytest.fixture
+def three(inventory: Path) -> Path:
+    """One deployment that nobody can check or take away, a host that is down, one without any of ours."""
+    text = inventory.read_text()
+    inventory.write_text(text + text.splitlines(keepends=True)[-1].replace("two", "three"))
+    return inventory
+
+
+def rows(err: str) -> dict[str, str]:
+    """The table that stays on stderr: host → state and numbers."""
+    lines = [line.split() for line in err.splitlines() if line[:2] in {"✓ ", "✗ "}]
+    return {host: " ".join([mark, *words]) for mark, host, *words in lines if host in HOSTS}
+
+
+def test_verify_of_several_hosts(three: Path, run: Callable[..., Ended]) -> None:
+    ended = run("verify", "-i", str(three), "--limit", "!three", "--forks", "2", "-o", "json", hosts=HOSTS)
+    assert (ended.code, problems(ended.data)) == (4, [])
+    one, two = ended.data["hosts"]
+    assert one["counts"]["fail"] == 15
+    assert two["error"]["why"].endswith("two: the inventory has it in hosts.yml:4")
+    assert rows(ended.err) == {
+        "one": "✗ NOT proven 0 ✓ 15 ✗",
+        "two": "✗ not begun: host-unreachable",
+    }
+
+
+def test_down_of_several_hosts(three: Path, run: Callable[..., Ended]) -> None:
+    ended = run("down", "-i", str(three), "--limit", "all", "--yes", "-o", "json", hosts=HOSTS)
+    assert (ended.code, problems(ended.data)) == (5, [])
+    errors = {one["host"]: one.get("error", {}) for one in ended.data["hosts"]}
+    assert {host: error.get("id") for host, error in errors.items()} == {
+        "one": "host-lost",
+        "two": "host-unreachable",
+        "three": None,
+    }
+    assert errors["one"]["why"].endswith("one: the inventory has it in hosts.yml:3")
+    assert rows(ended.err) == {
+        "one": "✗ host-lost changed=0",
+        "two": "✗ not begun: host-unreachable changed=0",
+        "three": "✓ nothing of ours was there changed=0",
+    }
+
+
+def test_a_host_that_is_lost_after_its_removal(
+    inventory: Path, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be read back; the other one can, and still has everything, for no step ran here."""
+    looks: list[str] = []
+    observe = HostDouble.observe
+
+    def once(host: HostDouble) -> HostFacts:
+        looks.append(host.name)
+        if host.name == "one" and looks.count("one") > 1:
+            raise LocalaiError("host-unreachable", "no SSH connection to one")
+        return observe(host)
+
+    monkeypatch.setattr(HostDouble, "observe", once)
+    monkeypatch.setattr(removal, "run_steps", lambda *_, **__: None)
+    hosts = {"one": "second-run", "two": "second-run"}
+    ended = run("down", "inference", "-i", str(inventory), "--yes", "-o", "json", hosts=hosts)
+    assert ended.code == 5
+    errors = {one["host"]: one["error"] for one in ended.data["hosts"]}
+    assert {host: error["id"] for host, error in errors.items()} == {
+        "one": "host-unreachable",
+        "two": "left-over",
+    }
+    assert "hosts.yml:3" in errors["one"]["why"]
+
+
+def test_down_stands_for_no_host_by_itself(three: Path, run: Callable[..., Ended]) -> None:
+    ended = run("down", "-i", str(three), "--yes", "-o", "json", hosts=HOSTS)
+    assert (ended.code, ended.data["error"]["id"]) == (2, "usage")
+
+
+def test_doctor_of_several_hosts(three: Path, run: Callable[..., Ended]) -> None:
+    ended = run("doctor", "-i", str(three), "-l", "two,three", "--forks", "1", "-o", "json", hosts=HOSTS)
+    assert [host["host"] for host in ended.data["hosts"]] == ["two", "three"]
+    assert ended.code == 3
 
 
 @pytest.mark.parametrize("forks", ["0", "many"])
