@@ -107,7 +107,7 @@ def load_hosts(
     answer = ask(names, sources, vault_password_file, limit=limit, makes_vms=makes_vms)
     files = Sources(sources, answer["vaulted"])
     nodes = Nodes(_variables(answer["nodes"], files), overrides.insecure, only_shown)
-    refuse_strangers(names, answer["known"], sources)
+    refuse_strangers(answer["strangers"], answer["known"], sources)
     refuse_nodes(names, answer["nodes"])
     require_some([*names, *([limit] if limit else [])], sources, answer["hosts"])
     return [host_of_entry(entry, files, overrides, nodes) for entry in answer["hosts"]]
@@ -189,8 +189,12 @@ def require_some(names: Sequence[str], sources: Sequence[Path], entries: Sequenc
     :raises InputError: ``host-missing``.
     """
     if not entries:
-        wanted = f"host that matches {', '.join(names)}" if names else "host to install something on"
-        raise InputError("host-missing", f"{shown(sources)} has no {wanted}")
+        wanted = f"host that matches {' and '.join(names)}" if names else "host to install something on"
+        raise InputError(
+            "host-missing",
+            f"{shown(sources)} has no {wanted}",
+            hint="`config show` lists the hosts; a group may be there and have none",
+        )
 
 
 def host_of_entry(entry: Entry, files: Sources, overrides: Overrides, nodes: Nodes) -> InventoryHost:

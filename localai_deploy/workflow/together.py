@@ -80,6 +80,8 @@ def tell_place(host: InventoryHost, error: LocalaiError) -> None:
     if place and place not in error.why:
         where = f"the inventory has {thing} in {place}" if ":" in place else f"{thing} is from {place}"
         error.why = "\n".join(filter(None, (error.why, f"{host.name}: {where}")))
+    if error.error_id == "host-unknown" and not place and Path(host.name).is_dir():
+        error.hint = f"{host.name} is a folder here: an inventory is named by -i {host.name}"
 
 
 def _run_all(threads: Sequence[threading.Thread]) -> None:

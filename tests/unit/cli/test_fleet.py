@@ -17,7 +17,7 @@ from localai_deploy.inventory import Overrides, load_hosts
 from localai_deploy.provisioner.events import TaskProgress
 from localai_deploy.verifier.events import CheckProgress
 from localai_deploy.verifier.report import CheckResult, Outcome, Report
-from localai_deploy.workflow import removal
+from localai_deploy.workflow import deploy, removal
 from tests.unit.cli.conftest import Ended
 from tests.unit.cli.host_double import HostDouble
 from tests.unit.cli.test_schemas import problems
@@ -37,11 +37,57 @@ def test_limit_narrows_down(inventory: Path, run: Callable[..., Ended]) -> None:
         assert [host["host"] for host in ended.data["hosts"]] == named
 
 
-def test_a_limit_that_nobody_matches(inventory: Path, run: Callable[..., Ended]) -> None:
-    ended = run("plan", "-i", str(inventory), "--limit", "tow", "-o", "json")
+@pytest.mark.parametrize("limit", ["tow", "one,tow", "inference:!tow"])
+@pytest.mark.parametrize("command", ["up", "verify", "status", "doctor", "down", "plan"])
+def test_a_typo_in_a_limit(limit: str, command: str, inventory: Path, run: Callable[..., Ended]) -> None:
+    """Ansible passes over it: one host would be missed, or not be spared."""
+    ended = run(command, "-i", str(inventory), "--limit", limit, "-o", "json")
+    assert (ended.code, ended.data["error"]["id"]) == (2, "host-not-in-inventory")
+    assert ended.data["error"]["what"].startswith("'tow' is neither a host nor a group of ")
+    assert ended.data["error"]["why"] == "did you mean two?"
+
+
+def test_a_limit_that_leaves_nobody(inventory: Path, run: Callable[..., Ended]) -> None:
+    ended = run("plan", "-i", str(inventory), "one", "--limit", "tw*", "-o", "json")
     assert (ended.code, ended.data["error"]["id"]) == (2, "host-missing")
-    assert "tow" in ended.data["error"]["what"]
+    assert ended.data["error"]["what"].endswith("has no host that matches one and tw*")
     assert run("plan", "box", *MODEL, "--limit", "box", "-o", "json").data["error"]["id"] == "usage"
+
+
+def test_a_group_without_hosts(inventory: Path, run: Callable[..., Ended]) -> None:
+    inventory.write_text(inventory.read_text() + "empty:\n  hosts: {}\n")
+    ended = run("up", "-i", str(inventory), "empty", "--yes", "-o", "json")
+    assert (ended.code, ended.data["error"]["id"]) == (2, "host-missing")
+    assert "a group may be there and have none" in ended.data["error"]["hint"]
+
+
+@pytest.mark.parametrize("lack", ["does not exist", "has no file that lists hosts"])
+def test_an_inventory_that_is_not_there(lack: str, tmp_path: Path, run: Callable[..., Ended]) -> None:
+    home = tmp_path / "homme"
+    if "no file" in lack:
+        (home / "host_vars").mkdir(parents=True)
+    ended = run("up", "-i", str(home), "--yes", "-o", "json")
+    assert (ended.code, ended.data["error"]["id"]) == (2, "inventory-unreadable")
+    assert ended.data["error"]["what"] == f"inventory {home} {lack}"
+    assert f"localai-deploy init {home}" in ended.data["error"]["hint"]
+
+
+def test_an_inventory_in_place_of_a_host(
+    tmp_path: Path, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(deploy, "open_target", unknown)
+    ended = run("status", "home", "-o", "json")
+    assert ended.data["error"]["hint"] == "home is a folder here: an inventory is named by -i home"
+
+
+def unknown(name: str, *_: object, **__: object) -> HostDouble:
+    class Unknown(HostDouble):
+        def observe(self) -> HostFacts:
+            raise LocalaiError("host-unknown", f"no SSH connection to {name}")
+
+    return Unknown(name, "down")
 
 
 def test_tags_show_their_steps_only(inventory: Path, run: Callable[..., Ended]) -> None:
@@ -108,7 +154,7 @@ def test_the_table_follows_the_run() -> None:
         "models: nas, workstation",
         "  nas          models                       changed=0    10.0 MiB of 100.0 MiB (10 %)",
         "  workstation  models                       changed=0",
-        "  den          not begun: host-unreachable changed=0",
+        "  den          not begun: host-unreachable  changed=0",
     ]
     progress.step_ended(StepKind.MODELS, {"nas": 2}, ["workstation"])
     progress.check_ended(result("nas", Outcome.PASS), "✓ it works")
