@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from localai_deploy.domain.plan import StepKind
@@ -31,7 +31,7 @@ from localai_deploy.workflow.fit_writing import record_fit
 from localai_deploy.workflow.observe import PlannedHost, plan_host
 from localai_deploy.workflow.provision import Rest, provision
 from localai_deploy.workflow.telling import Say
-from localai_deploy.workflow.together import ask_each, tell_place
+from localai_deploy.workflow.together import ask_each, findings_with_place, tell_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,9 @@ def look(
     """Look at all hosts at once; with ``lock`` each one is held against other runs until it closes."""
 
     def plan(host: InventoryHost) -> PlannedHost:
-        return plan_host(host, targets[host.name], choices, say, lock=lock)
+        planned = plan_host(host, targets[host.name], choices, say, lock=lock)
+        findings = findings_with_place(host, planned.plan.findings)
+        return replace(planned, plan=replace(planned.plan, findings=findings))
 
     for host in hosts:
         host.spec()

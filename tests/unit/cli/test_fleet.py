@@ -265,6 +265,21 @@ def test_a_host_that_is_lost_after_its_removal(
     assert "hosts.yml:3" in errors["one"]["why"]
 
 
+@pytest.mark.parametrize("command", ["plan", "up", "doctor"])
+def test_what_blocks_a_host_names_its_line_and_the_others_are_looked_at(
+    command: str, three: Path, run: Callable[..., Ended]
+) -> None:
+    hosts = {"one": "port-taken", "two": "down", "three": "old-system-no-root"}
+    ended = run(command, "-i", str(three), "-o", "json", hosts=hosts)
+    assert (ended.code, problems(ended.data)) == (3, [])
+    for number, host in enumerate(ended.data["hosts"], start=3):
+        blockers = [one for one in host.get("findings", []) if one["severity"] == "blocker"]
+        errors = [*host.get("blockers", blockers), *([host["error"]] if "error" in host else [])]
+        assert errors, host
+        for error in errors:
+            assert error["why"].endswith(f"{host['host']}: the inventory has it in hosts.yml:{number}")
+
+
 def test_down_stands_for_no_host_by_itself(three: Path, run: Callable[..., Ended]) -> None:
     ended = run("down", "-i", str(three), "--yes", "-o", "json", hosts=HOSTS)
     assert (ended.code, ended.data["error"]["id"]) == (2, "usage")
