@@ -18,6 +18,7 @@ from localai_deploy.inventory_sources import Sources, find_broken_file
 INFERENCE_GROUP = "inference"
 NODES_GROUP = "proxmox_nodes"
 VMS_GROUP = "proxmox_vms"
+_VAULT_HINT = "give the vault's password: --vault-password-file FILE, or ANSIBLE_VAULT_PASSWORD_FILE"
 _PLUGIN_FAILED = re.compile(
     r"^\[WARNING\]: Failed to parse inventory with 'auto' plugin: (.+)$", re.MULTILINE
 )
@@ -83,7 +84,10 @@ def ask(
         place = next(filter(None, map(find_broken_file, sources)), "")
         why = f"{place}: {answer['error']}" if place else str(answer["error"])
         why += "".join(f"\n{reason}" for reason in _PLUGIN_FAILED.findall(done.stderr))
-        raise InputError("inventory-unreadable", f"inventory {shown(sources)} cannot be read", why=why)
+        hint = _VAULT_HINT if "vault" in why.lower() else ""
+        raise InputError(
+            "inventory-unreadable", f"inventory {shown(sources)} cannot be read", why=why, hint=hint
+        )
     return dict(answer)
 
 

@@ -43,6 +43,7 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
     Plain names that nobody knows are taken for members of the first group of ``makes_vms_in`` that is there.
     """
     from ansible.cli import CLI
+    from ansible.errors import AnsibleError
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
     from ansible.parsing.vault import VaultLib
@@ -73,7 +74,10 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
     def described(host: Host) -> dict[str, Any]:
         found = variables.get_vars(host=host, include_hostvars=False)
         groups = sorted(host.get_groups(), key=lambda group: -group.depth)
-        plain = _plain(_rendered(loader, found))
+        try:
+            plain = _plain(_rendered(loader, found))
+        except AnsibleError as error:
+            raise AnsibleError(f"{host.name}: {error.message}") from error
         return {"name": host.name, "groups": [group.name for group in groups], "variables": plain}
 
     names = [*manager.hosts, *manager.groups]

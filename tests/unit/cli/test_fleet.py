@@ -72,6 +72,28 @@ def test_an_inventory_that_is_not_there(lack: str, tmp_path: Path, run: Callable
     assert f"localai-deploy init {home}" in ended.data["error"]["hint"]
 
 
+def test_two_machines_of_one_name(tmp_path: Path, run: Callable[..., Ended]) -> None:
+    """Ansible would go to the second one without a word."""
+    for name, address in (("hosts.yml", "192.0.2.1"), ("more.yml", "192.0.2.2")):
+        (tmp_path / name).write_text(f"inference:\n  hosts:\n    nas:\n      ansible_host: {address}\n")
+    for command in ("up", "down", "verify"):
+        ended = run(command, "-i", str(tmp_path), "--limit", "nas", "-o", "json")
+        assert (ended.code, ended.data["error"]["id"]) == (2, "inventory-name-twice")
+        assert ended.data["error"]["what"] == "hosts.yml:4: two hosts are called nas"
+        assert "192.0.2.2 in more.yml:4" in ended.data["error"]["why"]
+
+
+def test_a_vaulted_value_without_the_password(tmp_path: Path, run: Callable[..., Ended]) -> None:
+    vaulted = "!vault |\n          $ANSIBLE_VAULT;1.1;AES256\n          3132\n"
+    text = f"inference:\n  hosts:\n    nas:\n      ansible_become_password: {vaulted}"
+    (tmp_path / "hosts.yml").write_text(text)
+    ended = run("up", "-i", str(tmp_path), "--yes", "-o", "json")
+    error = ended.data["error"]
+    assert (ended.code, error["id"]) == (2, "inventory-unreadable")
+    assert error["why"].startswith("nas: ansible_become_password: ")
+    assert "--vault-password-file" in error["hint"]
+
+
 def test_an_inventory_in_place_of_a_host(
     tmp_path: Path, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
