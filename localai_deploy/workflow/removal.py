@@ -122,18 +122,18 @@ def _remove_vms(
 def _remove_from_hosts(
     removals: Sequence[Removal], place: RunPlace, listener: Listener, forks: int
 ) -> dict[str, HostOutcome]:
-    by_name = {one.host.name: one for one in removals}
     with ExitStack() as stack:
         hosts = [
-            ProjectHost(name, one.target.inventory_variables(), _removal_variables(one))
-            for name, one in by_name.items()
+            ProjectHost(one.host.name, one.target.inventory_variables(), _removal_variables(one))
+            for one in removals
         ]
-        secrets = {name: one.host.secrets for name, one in by_name.items()}
-        targets = {name: one.target for name, one in by_name.items()}
+        secrets = {one.host.name: one.host.secrets for one in removals}
+        targets = {one.host.name: one.target for one in removals}
         run = open_run(place, hosts, secrets, targets, stack, forks)
         has_driver = any(one.facts and one.facts.driver is not None for one in removals)
         kinds = [kind for kind in DEPLOY_STEPS[::-1] if kind is not StepKind.DRIVER or has_driver]
         run_steps(run, kinds, listener, removing=True)
+    by_name = {one.host.name: one for one in removals}
     good = [by_name[name].host for name in run.good_hosts]
     for answer in ask_all(good, lambda host: _left_over(by_name[host.name]), forks):
         error = answer.value or answer.error
