@@ -107,11 +107,11 @@ def load_hosts(
     names = _required(names) if makes_vms else names
     answer = ask(names, sources, vault_password_file, limit=limit, makes_vms=makes_vms)
     files = Sources(sources, answer["vaulted"])
+    refuse_twins(files, {str(entry["name"]) for entry in answer["hosts"]})
     nodes = Nodes(_variables(answer["nodes"], files), overrides.insecure, only_shown)
     refuse_strangers(answer["strangers"], answer["known"], sources)
     refuse_nodes(names, answer["nodes"])
     require_some([*names, *([limit] if limit else [])], sources, answer["hosts"])
-    refuse_twins(files, {str(entry["name"]) for entry in answer["hosts"]})
     return [host_of_entry(entry, files, overrides, nodes) for entry in answer["hosts"]]
 
 
