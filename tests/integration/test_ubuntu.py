@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,13 @@ from tests.lab.ubuntu import RELEASES, Release, imitate_ubuntu, ubuntu_archive
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
-_LOCK = "/var/lib/dpkg/lock-frontend"
+_LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/apt/lists/lock")
 _HOLD = (
-    f"import fcntl, signal; files = [open(path, 'w') for path in ('{_LOCK}', '/var/lib/apt/lists/lock')]; "
+    f"import fcntl, signal; files = [open(path, 'w') for path in {_LOCKS}]; "
     "[fcntl.lockf(file, fcntl.LOCK_EX) for file in files]; signal.pause()"
 )
 """What unattended-upgrades does to the locks."""
-_TRY = f"import fcntl; fcntl.lockf(open('{_LOCK}', 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB); print('free')"
+_TRY = f"import fcntl; fcntl.lockf(open({_LOCKS[0]!r}, 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB); print('free')"
 _WAIT_S = 10.0
 
 
@@ -44,7 +44,15 @@ def box(lab: Lab, content: Content, mirror: MirrorClient, request: pytest.Fixtur
     release = request.param
     with ubuntu_archive(lab) as archive, start_host(lab, unique_name(), suite=release.debian) as host:
         imitate_ubuntu(host, release, archive)
+        _renew(host, _LOCKS)
         yield Box(host, release)
+
+
+def _renew(host: LabHost, files: Sequence[str]) -> None:
+    """Files of the image have another inode on the overlay than the kernel tells of their locks."""
+    host.root("rm", "-f", *files)
+    for file in files:
+        host.root("install", "-m", "0640", "/dev/null", file)
 
 
 def test_the_whole_job_while_apt_is_busy(box: Box, tmp_path: Path) -> None:
