@@ -41,7 +41,7 @@ _TELL = f"""/bin/sh -c 'test "$1" = NONE || echo "$2" "$1" "$3" >>"${_TOLD}"' sh
 ``NONE`` is offered when ssh only wants to know which algorithms it should prefer.
 """
 _LOST = ("KnownHostsCommand failed", "Host key verification failed.")
-"""What ssh says, or ends with, when it lost the command that notes the key; of a jump host's key it says more."""
+"""What ssh says, or ends with, when it lost the command that notes the key; a jump host's says more."""
 ATTEMPTS = 5
 _PAUSE_S = 0.3
 _CERTIFICATE = "-cert-v01@openssh.com"
