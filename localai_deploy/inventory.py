@@ -24,6 +24,7 @@ from localai_deploy.inventory_connection import PASSWORD_VARIABLES, become_passw
 from localai_deploy.inventory_nodes import Nodes, vm_wish
 from localai_deploy.inventory_query import ask, refuse_nodes, refuse_strangers, shown
 from localai_deploy.inventory_sources import Sources
+from localai_deploy.inventory_twins import refuse_twins
 
 Inventories = Path | Sequence[Path] | None
 """An inventory, or several: of what they both say the later one wins, as in Ansible."""
@@ -95,7 +96,7 @@ def load_hosts(
     :param limit: a pattern of Ansible that narrows them down.
     :param only_shown: no node is asked: what is missing to reach one is no error.
     :raises InputError: ``usage``, ``host-missing``, ``host-not-in-inventory``, ``host-is-node``, and:
-        ``variable-unknown``, ``setting-invalid``, ``inventory-unreadable``.
+        ``variable-unknown``, ``setting-invalid``, ``inventory-unreadable``, ``inventory-name-twice``.
     """
     makes_vms = "localai_node" in overrides.settings
     sources = paths_of(inventory)
@@ -106,8 +107,9 @@ def load_hosts(
     names = _required(names) if makes_vms else names
     answer = ask(names, sources, vault_password_file, limit=limit, makes_vms=makes_vms)
     files = Sources(sources, answer["vaulted"])
+    refuse_twins(files, {str(entry["name"]) for entry in answer["hosts"]})
     nodes = Nodes(_variables(answer["nodes"], files), overrides.insecure, only_shown)
-    refuse_strangers(names, answer["known"], sources)
+    refuse_strangers(answer["strangers"], answer["known"], sources)
     refuse_nodes(names, answer["nodes"])
     require_some([*names, *([limit] if limit else [])], sources, answer["hosts"])
     return [host_of_entry(entry, files, overrides, nodes) for entry in answer["hosts"]]
@@ -189,8 +191,12 @@ def require_some(names: Sequence[str], sources: Sequence[Path], entries: Sequenc
     :raises InputError: ``host-missing``.
     """
     if not entries:
-        wanted = f"host that matches {', '.join(names)}" if names else "host to install something on"
-        raise InputError("host-missing", f"{shown(sources)} has no {wanted}")
+        wanted = f"host that matches {' and '.join(names)}" if names else "host to install something on"
+        raise InputError(
+            "host-missing",
+            f"{shown(sources)} has no {wanted}",
+            hint="`config show` lists the hosts; a group may be there and have none",
+        )
 
 
 def host_of_entry(entry: Entry, files: Sources, overrides: Overrides, nodes: Nodes) -> InventoryHost:

@@ -24,10 +24,9 @@ from localai_deploy.inventory import (
 from localai_deploy.inventory_nodes import Nodes
 from localai_deploy.inventory_query import ask, refuse_nodes, refuse_strangers
 from localai_deploy.inventory_sources import Place, Sources
+from localai_deploy.inventory_twins import twins
 
 _SETTINGS = {**BY_NAME, **{setting.name: setting for setting in NODE_SETTINGS}}
-_CONNECTION = ("ansible_host", "ansible_port", "ansible_user")
-"""What two entries of one name must not say differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def check_inventory(
     """
     sources = paths_of(inventory)
     answer = ask(names, sources, vault_password_file, limit=limit)
-    refuse_strangers(names, answer["known"], sources)
+    refuse_strangers(answer["strangers"], answer["known"], sources)
     refuse_nodes(names, answer["nodes"])
     if names or limit or not answer["nodes"]:
         require_some([*names, *([limit] if limit else [])], sources, answer["hosts"])
@@ -98,7 +97,8 @@ def _in_files(files: Sources, known: Sequence[str]) -> Iterator[Problem]:
         yield from _repeated(files, file.path, file.repeated())
         if owner not in known and any(name.startswith(PREFIX) for name in keys):
             yield from _nobodys(kind, owner, files.place(file.path), known)
-    yield from _contradictions(files)
+    for _, place, error in twins(files):
+        yield Problem(place, error)
 
 
 def _unknown(name: str, place: Place) -> Iterator[Problem]:
@@ -134,26 +134,6 @@ def _nobodys(kind: str, owner: str, place: Place, known: Sequence[str]) -> Itera
             hint=f"rename it after the {what}, or remove it",
         )
         yield Problem(place, error)
-
-
-def _contradictions(files: Sources) -> Iterator[Problem]:
-    """Two machines of one name: entries that say differently how the host is reached."""
-    said: dict[tuple[str, str], tuple[str, Place]] = {}
-    for file in reversed(list(files.listing())):
-        for host, variable, value, position in file.said_of_hosts(_CONNECTION):
-            place = files.place(file.path, *position)
-            before, where = said.setdefault((host, variable), (value, place))
-            if before != value and len(files.inventories) == 1:
-                yield Problem(place, _two_machines(host, variable, (value, place), (before, where)))
-
-
-def _two_machines(host: str, variable: str, here: tuple[str, Place], there: tuple[str, Place]) -> InputError:
-    return InputError(
-        "inventory-name-twice",
-        f"{here[1]}: two hosts are called {host}",
-        why=f"{variable} is {here[0]} here and {there[0]} in {there[1]}; Ansible takes them for one host",
-        hint="give one of them another name",
-    )
 
 
 def _in_values(entry: Entry, files: Sources) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from localai_deploy.inventory_sources import Sources, find_broken_file
 INFERENCE_GROUP = "inference"
 NODES_GROUP = "proxmox_nodes"
 VMS_GROUP = "proxmox_vms"
+_VAULT_HINT = "give the vault's password: --vault-password-file FILE, or ANSIBLE_VAULT_PASSWORD_FILE"
 _PLUGIN_FAILED = re.compile(
     r"^\[WARNING\]: Failed to parse inventory with 'auto' plugin: (.+)$", re.MULTILINE
 )
@@ -54,9 +55,7 @@ def ask(
     :param makes_vms: names that nobody knows are VMs that are made.
     :raises InputError: ``inventory-unreadable``.
     """
-    for path in sources:
-        if not path.exists():
-            raise InputError("inventory-unreadable", f"inventory {path} does not exist")
+    _refuse_nothing(sources)
     question = {
         "inventories": [str(path) for path in sources],
         "patterns": list(names or ()),
@@ -85,24 +84,36 @@ def ask(
         place = next(filter(None, map(find_broken_file, sources)), "")
         why = f"{place}: {answer['error']}" if place else str(answer["error"])
         why += "".join(f"\n{reason}" for reason in _PLUGIN_FAILED.findall(done.stderr))
-        raise InputError("inventory-unreadable", f"inventory {shown(sources)} cannot be read", why=why)
+        hint = _VAULT_HINT if "vault" in why.lower() else ""
+        raise InputError(
+            "inventory-unreadable", f"inventory {shown(sources)} cannot be read", why=why, hint=hint
+        )
     return dict(answer)
 
 
-def refuse_strangers(names: Sequence[str], known: Sequence[str], sources: Sequence[Path]) -> None:
-    """Refuse a plain name that is neither a host nor a group.
+def _refuse_nothing(sources: Sequence[Path]) -> None:
+    for path in sources:
+        if not path.exists() or (path.is_dir() and not any(one.is_file() for one in path.iterdir())):
+            lack = "has no file that lists hosts" if path.exists() else "does not exist"
+            raise InputError(
+                "inventory-unreadable",
+                f"inventory {path} {lack}",
+                hint=f"correct --inventory, or begin one: localai-deploy init {path}",
+            )
+
+
+def refuse_strangers(strangers: Sequence[str], known: Sequence[str], sources: Sequence[Path]) -> None:
+    """Refuse a plain name, also one within a pattern, that is neither a host nor a group.
 
     :raises InputError: ``host-not-in-inventory``.
     """
-    for name in names:
-        plain = name.lstrip("!&")
-        if not any(mark in name for mark in "*?[:,~") and plain not in known:
-            raise InputError(
-                "host-not-in-inventory",
-                f"{name!r} is neither a host nor a group of {shown(sources)}",
-                why=suggestion(plain, known),
-                hint="`config show` lists the hosts; without --inventory a name is an SSH destination",
-            )
+    for name in strangers:
+        raise InputError(
+            "host-not-in-inventory",
+            f"{name!r} is neither a host nor a group of {shown(sources)}",
+            why=suggestion(name, known),
+            hint="`config show` lists the hosts; without --inventory a name is an SSH destination",
+        )
 
 
 def refuse_nodes(names: Sequence[str], nodes: Sequence[Mapping[str, Any]]) -> None:

@@ -43,6 +43,7 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
     Plain names that nobody knows are taken for members of the first group of ``makes_vms_in`` that is there.
     """
     from ansible.cli import CLI
+    from ansible.errors import AnsibleError
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
     from ansible.parsing.vault import VaultLib
@@ -73,11 +74,16 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
     def described(host: Host) -> dict[str, Any]:
         found = variables.get_vars(host=host, include_hostvars=False)
         groups = sorted(host.get_groups(), key=lambda group: -group.depth)
-        plain = _plain(_rendered(loader, found))
+        try:
+            plain = _plain(_rendered(loader, found))
+        except AnsibleError as error:
+            raise AnsibleError(f"{host.name}: {error.message}") from error
         return {"name": host.name, "groups": [group.name for group in groups], "variables": plain}
 
+    names = [*manager.hosts, *manager.groups]
     return {
-        "known": [*manager.hosts, *manager.groups],
+        "known": names,
+        "strangers": _unmatched([*question["patterns"], question["limit"]], names),
         "hosts": [described(host) for host in hosts if host.name not in only_nodes],
         "nodes": [described(host) for host in _members(nodes)],
         "vaulted": {path: _keys_within(VaultLib(secrets), path) for path in question["vaulted"]},
@@ -111,6 +117,14 @@ def _strangers(names: Sequence[str], known: Sequence[str]) -> Iterator[str]:
             with suppress(InputError):
                 check_host_name(name)
                 yield name
+
+
+def _unmatched(patterns: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Plain names within patterns, excluded ones too, that are nobody's: Ansible would pass over them."""
+    from ansible.inventory.manager import split_host_pattern
+
+    names = (term.lstrip("!&") for term in split_host_pattern(list(filter(None, patterns))))
+    return [name for name in names if name not in known and not any(mark in name for mark in "*?[~@")]
 
 
 def _rendered(loader: DataLoader, variables: dict[str, Any]) -> dict[str, Any]:

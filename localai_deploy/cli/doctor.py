@@ -11,6 +11,7 @@ from localai_deploy.cli.node_ssh import ssh_options, wanted_login
 from localai_deploy.cli.options import hosts_from, node_from, node_options
 from localai_deploy.cli.output import print_json
 from localai_deploy.cli.progress import say
+from localai_deploy.cli.run_options import forks_option, limit_option
 from localai_deploy.errors import ExitCode
 
 
@@ -18,6 +19,8 @@ from localai_deploy.errors import ExitCode
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @click.option("--node", "node_name", metavar="N", help="Examine this Proxmox node and its cards.")
 @click.option("-K", "--ask-become-pass", is_flag=True, help="Ask for the hosts' sudo password.")
+@limit_option
+@forks_option
 @ssh_options
 @node_options
 def doctor(hosts: tuple[str, ...], node_name: str | None, **options: Any) -> int:  # noqa: ANN401
@@ -32,8 +35,8 @@ def doctor(hosts: tuple[str, ...], node_name: str | None, **options: Any) -> int
     if node_name:
         connection, login = node_from(node_name, options), wanted_login(node_name, options)
         nodes = [examine_node(connection, login, say)]
-    wanted = hosts_from(hosts, options) if hosts or not node_name else []
-    seen = examine_hosts(wanted, say) if wanted else []
+    wanted = hosts_from(hosts, options) if hosts or options["limit"] or not node_name else []
+    seen = examine_hosts(wanted, say, options["forks"]) if wanted else []
     if options["output"] == "json":
         print_json("doctor", nodes=[node_data(one) for one in nodes], hosts=[host_data(one) for one in seen])
     else:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import click
 
-from localai_deploy.verifier.report import CheckResult, Outcome
+from localai_deploy.cli.terminal import note
+from localai_deploy.errors import LocalaiError
+from localai_deploy.verifier.report import CheckResult, Outcome, Report
 
-if TYPE_CHECKING:
-    from localai_deploy.workflow.deploy import DeployResult, Looked
-
-_GOOD = frozenset({"proven", "done"})
+WAITS = "waits"
+ABSENT = "nothing of ours was there"
+GONE = "gone"
+_PROVEN = "proven"
+_DONE = "done"
+_GOOD = frozenset({_PROVEN, _DONE, GONE, ABSENT})
 
 
 @dataclass(slots=True)
@@ -21,25 +24,30 @@ class Row:
     """How far one host is.
 
     :param state: the step at work, or how the run ended there.
+    :param changed: Ansible's tasks that changed something; ``None`` in a run that changes nothing.
     """
 
-    state: str = "waits"
-    changed: int = 0
+    state: str = WAITS
+    changed: int | None = 0
     passed: int = 0
     failed: int = 0
 
     @property
     def numbers(self) -> str:
-        """``changed=9``, and how many checks passed and failed."""
-        checks = f" {self.passed} ✓ {self.failed} ✗" if self.passed or self.failed else ""
-        return f"changed={self.changed:<3}{checks}"
+        """``changed=9``, and how many checks passed and failed; each where it is counted."""
+        changes = f"changed={self.changed:<3}" if self.changed is not None else ""
+        checks = f"{self.passed} ✓ {self.failed} ✗" if self.passed or self.failed else ""
+        return " ".join(filter(None, (changes, checks)))
 
 
 class HostTable:
-    """The rows of a run over several hosts."""
+    """The rows of a run over several hosts.
 
-    def __init__(self, hosts: Iterable[str]) -> None:
-        self.rows = {host: Row() for host in hosts}
+    :param read_only: nothing is changed on them, so no changes are counted.
+    """
+
+    def __init__(self, hosts: Iterable[str], *, read_only: bool = False) -> None:
+        self.rows = {host: Row(changed=None if read_only else 0) for host in hosts}
 
     def begin(self, state: str, hosts: Sequence[str]) -> None:
         """A step begins on some hosts."""
@@ -49,7 +57,7 @@ class HostTable:
     def end(self, changed: Mapping[str, int], failed: Sequence[str]) -> None:
         """A step is over."""
         for host, count in changed.items():
-            self.rows[host].changed += count
+            self.rows[host].changed = (self.rows[host].changed or 0) + count
         for host in failed:
             self.rows[host].state = f"failed in {self.rows[host].state}"
 
@@ -71,31 +79,40 @@ class HostTable:
         return [line.rstrip() for line in lines]
 
 
-def table_of(looked: Sequence[Looked]) -> HostTable | None:
-    """The table of a run, with those hosts that are not begun; none for a host that is alone."""
-    if len(looked) < 2:
+def table_of(states: Mapping[str, str], *, read_only: bool = False) -> HostTable | None:
+    """The table of a run, with how each host stands before it; none for a host that is alone."""
+    if len(states) < 2:
         return None
-    table = HostTable(one.host.name for one in looked)
-    for one in looked:
-        if one.error:
-            table.begin(f"not begun: {one.error.error_id}", [one.host.name])
-        elif one.planned and one.planned.plan.blockers:
-            table.begin(f"blocked: {one.planned.plan.blockers[0].finding_id}", [one.host.name])
+    table = HostTable(states, read_only=read_only)
+    for host, state in states.items():
+        table.begin(state, [host])
     return table
 
 
-def ended_lines(table: HostTable, result: DeployResult) -> list[str]:
-    """The table as it stays: how the run ended on each host."""
-    for host, outcome in result.outcomes.items():
-        table.rows[host].state = _ended(host, result) if outcome.error is None else outcome.error.error_id
+def not_begun(error: LocalaiError) -> str:
+    """The state of a host that could not be looked at."""
+    return f"not begun: {error.error_id}"
+
+
+def checked(report: Report | None, host: str) -> str:
+    """The state of a host that came through; without a report it was not verified."""
+    if report is None:
+        return _DONE
+    return _PROVEN if report.host_passed(host) else "NOT proven"
+
+
+def tell_end(table: HostTable | None, ended: Mapping[str, str]) -> None:
+    """Write the table as it stays, on stderr."""
+    for line in ended_lines(table, ended) if table else ():
+        note(line)
+
+
+def ended_lines(table: HostTable, ended: Mapping[str, str]) -> list[str]:
+    """The table as it stays: how the run ended on each host that it began on."""
+    for host, state in ended.items():
+        table.begin(state, [host])
     marks = [("✓", "green") if row.state in _GOOD else ("✗", "red") for row in table.rows.values()]
     return [
         f"{click.style(mark, fg=color)}{line.removeprefix(' ')}"
         for (mark, color), line in zip(marks, table.lines(), strict=True)
     ]
-
-
-def _ended(host: str, result: DeployResult) -> str:
-    if result.report is None:
-        return "done"
-    return "proven" if result.report.host_passed(host) else "NOT proven"

@@ -11,6 +11,7 @@ import click
 
 from localai_deploy.cli.completion import complete_reference
 from localai_deploy.cli.node_trust import warn_of_insecure
+from localai_deploy.cli.run_options import limit_option
 from localai_deploy.domain.settings import BY_NAME, Sourced
 from localai_deploy.errors import ExitCode, InputError, LocalaiError
 
@@ -90,13 +91,7 @@ def node_options(command: Command) -> Command:
 def host_options(command: Command) -> Command:
     """What every command takes that reaches hosts."""
     for option in (
-        click.option(
-            "-l",
-            "--limit",
-            metavar="PATTERN",
-            default="",
-            help="Only these hosts of the inventory, as ansible-playbook takes it.",
-        ),
+        limit_option,
         click.option(
             "-K", "--ask-become-pass", is_flag=True, help="Ask for the sudo password on the terminal."
         ),

@@ -80,6 +80,7 @@ class RunProgress:
         self._hosts: tuple[str, ...] = ()
         self._waiting: dict[str, str] = {}
         self._transfers: dict[str, Transfer] = {}
+        self._checks: dict[str, str] = {}
         self._live = LiveLines(self.lines)
 
     def lines(self) -> list[str]:
@@ -131,20 +132,23 @@ class RunProgress:
 
     def check_progress(self, progress: CheckProgress) -> None:
         """Show which check is at work, and how far it read a large file."""
-        activity = f"verify: {progress.host}: {progress.title}"
+        host = progress.host
         if self._table:
-            self._table.begin(StepKind.VERIFY.value, [progress.host])
-        if activity != self._activity:
-            self._begin(activity)
+            self._table.begin(StepKind.VERIFY.value, [host])
+        if self._checks.get(host) != progress.check_id:
+            self._checks[host] = progress.check_id
+            self._activity, self._began = f"verify: {host}: {progress.title}", self._clock()
+            self._waiting.clear()
+            self._transfers.pop(host, None)
         if progress.total_bytes:
-            self._transfer(progress.host, progress.check_id, progress.done_bytes, progress.total_bytes)
+            self._transfer(host, progress.check_id, progress.done_bytes, progress.total_bytes)
         self._live.start()
 
-    def check_ended(self, result: CheckResult, line: str) -> None:
+    def check_ended(self, result: CheckResult, line: str, write: Callable[[str], None] = note) -> None:
         """Count a check, and write its line."""
         if self._table:
             self._table.check(result)
-        self.keep(line)
+        self.keep(line, write)
 
     def _begin(self, activity: str) -> None:
         self._activity, self._began = activity, self._clock()

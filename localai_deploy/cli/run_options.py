@@ -24,6 +24,17 @@ def forks_option(command: Command) -> Command:
     )(command)
 
 
+def limit_option(command: Command) -> Command:
+    """``--limit``."""
+    return click.option(
+        "-l",
+        "--limit",
+        metavar="PATTERN",
+        default="",
+        help="Only these hosts of the inventory, as ansible-playbook takes it.",
+    )(command)
+
+
 def tags_option(command: Command) -> Command:
     """``--tags``."""
     return click.option(

@@ -13,6 +13,7 @@ from localai_deploy.cli.failure import error_lines
 from localai_deploy.cli.options import existing_hosts_from, host_options
 from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.progress import say
+from localai_deploy.cli.run_options import forks_option
 from localai_deploy.cli.terminal import note, show, width_of
 from localai_deploy.domain.facts import HostFacts, ModelFact
 from localai_deploy.domain.pve.facts import VmFacts
@@ -29,12 +30,13 @@ _STATE_COLOR = {"running": "green", "absent": None, "stopped": "red", "incomplet
 @click.command(epilog="Example: localai-deploy status admin@192.0.2.10 -o json")
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @host_options
+@forks_option
 def status(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     """Look at HOST; nothing is changed. Exit 1 when a deployment is there but not as it should be."""
     wanted = existing_hosts_from(hosts, options)
     with ExitStack() as stack:
         targets = workflow.open_targets(wanted, stack, say)
-        answers = ask_each(wanted, lambda host: look_at_state(host, targets[host.name]))
+        answers = ask_each(wanted, lambda host: look_at_state(host, targets[host.name]), options["forks"])
     found = [_host_data(one) for one in answers]
     if not wanted:
         note(f"no VM of ours is on node {options['node']}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localai_deploy.cli.check_view import CheckLines
-from localai_deploy.cli.host_table import HostTable, ended_lines, table_of
+from localai_deploy.cli.host_table import WAITS, HostTable, checked, not_begun, table_of, tell_end
 from localai_deploy.cli.options import (
     deployment_options,
     host_options,
@@ -68,13 +68,29 @@ def up(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
         if any(one.plan.changes_host for one in ready):
             require_consent("Apply this plan?", yes=options["yes"])
         rest = Rest(choices_of(options), say, stack)
-        table = table_of(looked)
+        table = table_of({one.host.name: _state(one) for one in looked})
         result = _deploy(ready, rest, table, verbose=options["verbose"])
     if entries:
         result = _enter(entries, ready, result)
-    for line in ended_lines(table, result) if table and result.outcomes else ():
-        note(line)
+    if result.outcomes:
+        tell_end(table, _ended(result))
     return print_report(looked, result, as_json=options["output"] == "json")
+
+
+def _state(looked: workflow.Looked) -> str:
+    """How a host stands before the run."""
+    if looked.error:
+        return not_begun(looked.error)
+    blockers = looked.planned.plan.blockers if looked.planned else ()
+    return f"blocked: {blockers[0].finding_id}" if blockers else WAITS
+
+
+def _ended(result: workflow.DeployResult) -> dict[str, str]:
+    """How the run ended on each host that it began on."""
+    return {
+        host: outcome.error.error_id if outcome.error else checked(result.report, host)
+        for host, outcome in result.outcomes.items()
+    }
 
 
 def _deploy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import click
 from localai_deploy.cli.bench_view import bench_lines
 from localai_deploy.cli.check_view import CheckLines, verdict
 from localai_deploy.cli.failure import error_lines
+from localai_deploy.cli.host_table import WAITS, HostTable, checked, not_begun, table_of, tell_end
 from localai_deploy.cli.options import existing_hosts_from, host_options
 from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.progress import RunProgress, say
-from localai_deploy.cli.terminal import show, width_of
+from localai_deploy.cli.run_options import forks_option
+from localai_deploy.cli.terminal import note, show, width_of
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.verifier.report import CheckResult, Report
 from localai_deploy.workflow import deploy as workflow
@@ -28,6 +30,7 @@ from localai_deploy.workflow.together import Answer
 @click.command(epilog="Example: localai-deploy verify admin@192.0.2.10 --junit report.xml")
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @host_options
+@forks_option
 @click.option(
     "--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write the results as JUnit XML too."
 )
@@ -42,9 +45,11 @@ def verify(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
         junit.open("a").close()
     with ExitStack() as stack:
         targets = workflow.open_targets(wanted, stack, say)
-        answers = recorded_hosts(wanted, targets, say)
-        planned = [one.value for one in answers if one.value]
-        report = _check(planned, as_json=as_json, measure=options["bench"])
+        answers = recorded_hosts(wanted, targets, say, options["forks"])
+        table = table_of(
+            {one.host.name: not_begun(one.error) if one.error else WAITS for one in answers}, read_only=True
+        )
+        report = _check(answers, table, options)
     if junit:
         junit.write_text(report.junit_xml(), encoding="utf-8")
     if as_json:
@@ -63,17 +68,23 @@ def _nothing_there(node: str) -> LocalaiError:
     )
 
 
-def _check(planned: Sequence[PlannedHost], *, as_json: bool, measure: bool) -> Report:
+def _check(
+    answers: Sequence[Answer[PlannedHost]], table: HostTable | None, options: Mapping[str, Any]
+) -> Report:
+    planned = [one.value for one in answers if one.value]
     if not planned:
         return Report(())
     lines = CheckLines([one.host.name for one in planned], width_of(sys.stdout))
-    with RunProgress() as progress:
+    with RunProgress(table) as progress:
 
         def tell(result: CheckResult) -> None:
-            if not as_json:
-                progress.keep(lines.of(result), show)
+            progress.check_ended(result, lines.of(result), note if options["output"] == "json" else show)
 
-        return workflow.verify(planned, tell, progress.check_progress, measure=measure)
+        report = workflow.verify(
+            planned, tell, progress.check_progress, measure=options["bench"], forks=options["forks"]
+        )
+    tell_end(table, {host: checked(report, host) for host in report.hosts})
+    return report
 
 
 def _exit_code(report: Report, answers: Sequence[Answer[PlannedHost]]) -> int:

@@ -126,14 +126,14 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "host-missing": Explanation(
         title="No host is named",
-        cause="Without an inventory there is nothing to choose from.",
-        detection="The command line.",
-        fix="Name an SSH destination or localhost, or give --inventory.",
+        cause="Without an inventory there is nothing to choose from; or a group or pattern has no host.",
+        detection="The command line, and the inventory.",
+        fix="Name an SSH destination or localhost, or give --inventory; `config show` lists its hosts.",
     ),
     "host-not-in-inventory": Explanation(
         title="A name is not in the inventory",
         cause="A typo, or another inventory was meant.",
-        detection="The name matches neither host nor group nor pattern.",
+        detection="The name, in a pattern or --limit too, is neither a host nor a group.",
         fix="localai-deploy config show -i INVENTORY lists the hosts.",
     ),
     "inventory-unreadable": Explanation(

@@ -13,6 +13,7 @@ from localai_deploy.domain.gpu.host_driver import HostDriver
 from localai_deploy.domain.lock import Variant
 from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.settings import Sourced
+from localai_deploy.domain.shared_answers import SharedAnswers
 from localai_deploy.errors import InputError
 
 _NVIDIA = "10de:"
@@ -98,12 +99,14 @@ class Choices:
     :param strict: what could not be looked at blocks a plan.
     :param steps: names of the steps that are wanted; empty: all.
     :param forks: hosts that are worked on at once.
+    :param answers: what was looked up in this run, for hosts that ask alike.
     """
 
     update: bool = False
     strict: bool = False
     steps: frozenset[str] = frozenset()
     forks: int = FORKS
+    answers: SharedAnswers = field(default_factory=SharedAnswers, compare=False, repr=False)
 
     def wants(self, step: str) -> bool:
         """Whether a step is one of this run's."""

@@ -41,7 +41,7 @@ _TELL = f"""/bin/sh -c 'test "$1" = NONE || echo "$2" "$1" "$3" >>"${_TOLD}"' sh
 ``NONE`` is offered when ssh only wants to know which algorithms it should prefer.
 """
 _LOST = ("KnownHostsCommand failed", "Host key verification failed.")
-"""What ssh says at the end, and nothing else, when it lost the command that notes the key."""
+"""What ssh says, or ends with, when it lost the command that notes the key; a jump host's says more."""
 ATTEMPTS = 5
 _PAUSE_S = 0.3
 _CERTIFICATE = "-cert-v01@openssh.com"
@@ -156,7 +156,7 @@ def _offered(connection: Connection, more: Sequence[str] = ()) -> HostKey:
         keys, stderr = _ask(connection, more)
         if keys:
             return keys[0]
-        if stderr.strip() not in _LOST and _LOST[0] not in stderr:
+        if _LOST[0] not in stderr and not stderr.strip().endswith(_LOST[1]):
             break
     raise connection_error(stderr, connection.display)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from localai_deploy.domain.plan import StepKind
@@ -31,7 +31,7 @@ from localai_deploy.workflow.fit_writing import record_fit
 from localai_deploy.workflow.observe import PlannedHost, plan_host
 from localai_deploy.workflow.provision import Rest, provision
 from localai_deploy.workflow.telling import Say
-from localai_deploy.workflow.together import ask_each, tell_place
+from localai_deploy.workflow.together import ask_each, findings_with_place, tell_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,9 @@ def look(
     """Look at all hosts at once; with ``lock`` each one is held against other runs until it closes."""
 
     def plan(host: InventoryHost) -> PlannedHost:
-        return plan_host(host, targets[host.name], choices, say, lock=lock)
+        planned = plan_host(host, targets[host.name], choices, say, lock=lock)
+        findings = findings_with_place(host, planned.plan.findings)
+        return replace(planned, plan=replace(planned.plan, findings=findings))
 
     for host in hosts:
         host.spec()
@@ -165,10 +167,11 @@ def verify(
     on_check_progress: Callable[[CheckProgress], None] | None = None,
     *,
     measure: bool = False,
+    forks: int = FORKS,
 ) -> Report:
     """Run the checks alone; ``measure`` adds speed, memory and energy, which takes minutes."""
     with ExitStack() as stack:
-        run = _open(planned, new_place(), stack)
+        run = _open(planned, new_place(), stack, forks=forks)
         return _verify(run, planned, on_check, on_check_progress, measure=measure)
 
 
@@ -180,13 +183,14 @@ def _verify(
     *,
     measure: bool = False,
 ) -> Report:
+    from localai_deploy.verifier.queues import queues_of
     from localai_deploy.verifier.run import run_checks
     from localai_deploy.verifier.scope import Scope
 
     specs = [one.deployment.spec for one in planned if one.deployment]
     return run_checks(
         inventories=[run.project.inventory, run.secrets],
-        hosts=[one.host.name for one in planned],
+        queues=queues_of({one.host.name: _machine(one.host) for one in planned}, run.forks),
         scope=Scope(
             devices=tuple(spec.name for spec in specs if spec.devices),
             planned_card=tuple(spec.name for spec in specs if spec.plans_card),
@@ -195,6 +199,11 @@ def _verify(
         on_result=on_check,
         on_progress=on_progress,
     )
+
+
+def _machine(host: InventoryHost) -> str:
+    """What a host's speed depends on: the node of a VM."""
+    return f"node {host.vm.node.node}" if host.vm else host.name
 
 
 def project_host(planned: PlannedHost, *, shared: bool = True) -> ProjectHost:

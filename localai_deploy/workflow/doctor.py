@@ -20,7 +20,7 @@ from localai_deploy.inventory_node_ssh import NodeSsh
 from localai_deploy.targets.node import seen_over_ssh
 from localai_deploy.workflow.deploy import open_targets
 from localai_deploy.workflow.telling import Say
-from localai_deploy.workflow.together import ask_all
+from localai_deploy.workflow.together import ask_all, findings_with_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +121,17 @@ def _as_warning(finding: Finding) -> Finding:
     return replace(finding, severity=Severity.WARNING)
 
 
-def examine_hosts(hosts: Sequence[InventoryHost], say: Say) -> list[HostReport]:
+def examine_hosts(hosts: Sequence[InventoryHost], say: Say, forks: int) -> list[HostReport]:
     """Look at each host over its own connection; a VM that is not there yet cannot be looked at."""
     with ExitStack() as stack:
         targets = open_targets(hosts, stack, say)
 
         def examine(host: InventoryHost) -> HostReport:
             facts = targets[host.name].observe()
-            return HostReport(host.name, facts.os_pretty_name, preflight(host.spec(), facts))
+            findings = findings_with_place(host, preflight(host.spec(), facts))
+            return HostReport(host.name, facts.os_pretty_name, findings)
 
-        answers = ask_all(hosts, examine)
+        answers = ask_all(hosts, examine, forks)
     return [one.value or _unseen(one.host.name, one.error) for one in answers]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from localai_deploy.domain.facts import HostFacts
@@ -18,6 +17,7 @@ from localai_deploy.domain.fit.record import recorded_fit, recorded_timing
 from localai_deploy.domain.gpu.pci_id import parse_pci_id
 from localai_deploy.domain.plan import Finding
 from localai_deploy.domain.reference import ModelFile, parse_model_reference
+from localai_deploy.domain.shared_answers import SharedAnswers
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.errors import LocalaiError
 from localai_deploy.hub.client import may_carry_token
@@ -44,19 +44,27 @@ class HostFit:
         return self.planned.devices[-1] if self.planned else None
 
 
-def host_fit(spec: HostSpec, model: ModelFile, facts: HostFacts, token: str, say: Say) -> HostFit:
+def host_fit(
+    spec: HostSpec, model: ModelFile, facts: HostFacts, token: str, say: Say, answers: SharedAnswers
+) -> HostFit:
     """Fit ``model`` to the host of ``spec``; what the host recorded of the same question is taken again.
 
     :param token: the hub's; it goes nowhere but to the hub.
+    :param answers: headers that were read for other hosts.
     """
     machine = machine_of(spec, facts.memory_bytes)
     if not machine.cards and spec.wanted_gpu_layers not in {"auto", 0}:
         return HostFit(findings=(no_card_finding(spec),))
     if recorded := recorded_fit(facts.fit, spec, model, facts.memory_bytes):
         return HostFit(recorded)
-    say(f"{spec.name}: reading the header of {model.file_name}")
+    token_for_file = token if model.reference.startswith("hf:") else ""
+
+    def read() -> Candidate:
+        say(f"{spec.name}: reading the header of {model.file_name}")
+        return _candidate(model, token_for_file)
+
     try:
-        candidate = _candidate(model, token if model.reference.startswith("hf:") else "")
+        candidate = answers.of(("header", model, token_for_file), read)
         fitted = fit_to(candidate, spec, machine, timing=recorded_timing(facts.fit, spec))
     except LocalaiError as error:
         return HostFit(findings=(unknown_finding(spec, model.file_name, error),))
@@ -70,7 +78,6 @@ def machine_of(spec: HostSpec, memory_bytes: int) -> Machine:
     return Machine(tuple(cards_from_ids(map(parse_pci_id, spec.cards))), memory_bytes)
 
 
-@lru_cache(maxsize=64)
 def _candidate(model: ModelFile, token: str) -> Candidate:
     if model.local_path:
         return candidate_of(read_local(Path(model.local_path)), model.file_name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from localai_deploy.domain.deployment import Deployment, is_our_record
@@ -134,7 +135,8 @@ def resolved(planned: PlannedHost, choices: Choices, say: Say) -> PlannedHost:
 
         def fit_to(facts: HostFacts) -> HostFit:
             """Without its driver nobody knows what a card takes."""
-            return HostFit() if blocked else host_fit(spec, models[0], facts, host.secrets.hub_token, say)
+            token = host.secrets.hub_token
+            return HostFit() if blocked else host_fit(spec, models[0], facts, token, say, choices.answers)
 
         fit = fit_to(facts)
         if larger := sized(planned.vm, host.vm, planned.target, size_for(fit.host_need, lock, models)):
@@ -200,7 +202,8 @@ def _look_up(
 ) -> _Parts | None:
     """Lock and model files, as far as nothing stands in the way; else ``problems`` grow."""
     lock = _attempt(lambda: environment_lock(spec, facts, choices, say), problems)
-    models = [_attempt(_resolver(host, spec, facts, choices, say, text), problems) for text in spec.models]
+    ask = partial(_model_file, host, spec, facts, choices, say)
+    models = [_attempt(partial(ask, text), problems) for text in spec.models]
     found = tuple(model for model in models if model is not None)
     if lock is None or len(found) != len(models):
         return None
@@ -223,16 +226,21 @@ def environment_lock(spec: HostSpec, facts: HostFacts, choices: Choices, say: Sa
     from localai_deploy.runtimes.solver import solve_environment
 
     runtime = runtime_named(spec.runtime)
-    say(f"{spec.name}: solving {runtime.package} ({spec.variant}) from {spec.channel_url}")
-    return solve_environment(
-        channel=spec.conda_channel,
-        channel_url=spec.channel_url,
-        match_spec=runtime.match_spec(spec.variant),
-        variant=spec.variant,
-        platform=PLATFORMS.get(facts.architecture, "linux-64"),
-        libc_version=facts.libc_version,
-        cuda=spec.driver.choice.cuda if spec.driver else None,
-    )
+    wanted: dict[str, Any] = {
+        "channel": spec.conda_channel,
+        "channel_url": spec.channel_url,
+        "match_spec": runtime.match_spec(spec.variant),
+        "variant": spec.variant,
+        "platform": PLATFORMS.get(facts.architecture, "linux-64"),
+        "libc_version": facts.libc_version,
+        "cuda": spec.driver.choice.cuda if spec.driver else None,
+    }
+
+    def solve() -> EnvironmentLock:
+        say(f"{spec.name}: solving {runtime.package} ({spec.variant}) from {spec.channel_url}")
+        return solve_environment(**wanted)
+
+    return choices.answers.of(("lock", *wanted.values()), solve)
 
 
 def _fits(lock: EnvironmentLock, spec: HostSpec) -> bool:
@@ -248,25 +256,22 @@ def _recorded_lock(facts: HostFacts) -> EnvironmentLock | None:
         return None
 
 
-def _resolver(
+def _model_file(
     host: InventoryHost, spec: HostSpec, facts: HostFacts, choices: Choices, say: Say, text: str
-) -> Callable[[], ModelFile]:
-    def resolve() -> ModelFile:
-        reference = parse_model_reference(text)
-        recorded = recorded_model(reference, facts, spec.mirrors)
-        if recorded and not choices.update:
-            return recorded
+) -> ModelFile:
+    reference = parse_model_reference(text)
+    recorded = recorded_model(reference, facts, spec.mirrors)
+    if recorded and not choices.update:
+        return recorded
+    token, trust = host.secrets.hub_token or None, spec.trust_first_download
+
+    def look_up() -> ModelFile:
         from localai_deploy.hub.resolve import resolve_model
 
         say(f"{spec.name}: looking up {text}")
-        return resolve_model(
-            reference,
-            mirrors=spec.mirrors,
-            token=host.secrets.hub_token or None,
-            trust_first_download=spec.trust_first_download,
-        )
+        return resolve_model(reference, mirrors=spec.mirrors, token=token, trust_first_download=trust)
 
-    return resolve
+    return choices.answers.of(("model", reference, spec.mirrors, token, trust), look_up)
 
 
 def recorded_model(reference: ModelReference, facts: HostFacts, mirrors: Mirrors) -> ModelFile | None:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 
 from localai_deploy.domain.plan import VM_STEPS, Action, StepKind
 from localai_deploy.domain.spec import Choices
-from localai_deploy.errors import ExitCode, LocalaiError
+from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.provisioner.events import TaskProgress, TaskStarted
 from localai_deploy.targets.base import Tell
-from localai_deploy.workflow.apply import HostOutcome, Listener, RunPlace, journal_of
+from localai_deploy.workflow.apply import HostOutcome, Listener, RunPlace
+from localai_deploy.workflow.node_steps import NodeSteps, partial
 from localai_deploy.workflow.observe import PlannedHost, look_at, resolved
 from localai_deploy.workflow.telling import Say
-from localai_deploy.workflow.together import ask_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,11 @@ def provision(
     :param outcomes: where errors are put, by host.
     :returns: all hosts, those that came into being as they look now.
     """
+    steps = NodeSteps(place, outcomes, listener, rest.choices.forks)
     for kind in VM_STEPS:
         wanting = [one for one in planned if outcomes[one.host.name].error is None and _wants(one, kind)]
         if wanting:
-            _run_step(kind, wanting, place, outcomes, listener, rest.choices.forks)
+            _run_step(kind, wanting, steps)
     return [_seen_anew(one, outcomes[one.host.name], rest) for one in planned]
 
 
@@ -58,31 +59,15 @@ def _wants(planned: PlannedHost, kind: StepKind) -> bool:
     return any(action is not Action.KEEP or is_to_be_made for action in actions)
 
 
-def _run_step(
-    kind: StepKind,
-    planned: Sequence[PlannedHost],
-    place: RunPlace,
-    outcomes: Mapping[str, HostOutcome],
-    listener: Listener,
-    forks: int,
-) -> None:
+def _run_step(kind: StepKind, planned: Sequence[PlannedHost], steps: NodeSteps) -> None:
     by_name = {one.host.name: one for one in planned}
-    for name in by_name:
-        journal_of(name).begin(place.run_id, kind)
-    listener.step_started(kind, list(by_name))
 
     def carry_out(host: InventoryHost) -> None:
         one = by_name[host.name]
         assert one.vm is not None, "only VMs have these steps"  # noqa: S101
-        one.target.provision(kind, one.vm, _teller(host.name, listener))
+        one.target.provision(kind, one.vm, _teller(host.name, steps.listener))
 
-    for answer in ask_all([one.host for one in planned], carry_out, forks):
-        outcome = outcomes[answer.host.name]
-        outcome.error = _partial(answer.error) if answer.error else None
-        outcome.notes = tuple(by_name[answer.host.name].target.left_over)
-        journal_of(answer.host.name).end(place.run_id, kind, "failed" if outcome.error else "done")
-    failed = sorted(name for name in by_name if outcomes[name].error)
-    listener.step_ended(kind, {name: 1 for name in by_name if name not in failed}, failed)
+    steps.run(kind, [(one.host, one.target) for one in planned], carry_out)
 
 
 def _teller(host: str, listener: Listener) -> Tell:
@@ -95,13 +80,6 @@ def _teller(host: str, listener: Listener) -> Tell:
     return tell
 
 
-def _partial(error: LocalaiError) -> LocalaiError:
-    """Something was begun: the same command goes on from there."""
-    if error.exit_code is not ExitCode.HELD:
-        error.exit_code = ExitCode.PARTIAL
-    return error
-
-
 def _seen_anew(planned: PlannedHost, outcome: HostOutcome, rest: Rest) -> PlannedHost:
     """A VM that came into being is now looked at itself, and held."""
     if planned.is_up or outcome.error is not None:
@@ -112,6 +90,6 @@ def _seen_anew(planned: PlannedHost, outcome: HostOutcome, rest: Rest) -> Planne
         if anew.plan.blockers:
             raise anew.plan.blockers[0].as_error()
     except LocalaiError as error:
-        outcome.error = _partial(error)
+        outcome.error = partial(error)
         return planned
     return anew

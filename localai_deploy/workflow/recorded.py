@@ -26,10 +26,10 @@ from localai_deploy.workflow.together import Answer, ask_each
 
 
 def recorded_hosts(
-    hosts: Sequence[InventoryHost], targets: Mapping[str, Target], say: Say
+    hosts: Sequence[InventoryHost], targets: Mapping[str, Target], say: Say, forks: int
 ) -> list[Answer[PlannedHost]]:
     """Hosts with the deployment to hold them against (see :func:`recorded_host`)."""
-    return ask_each(hosts, lambda host: recorded_host(host, targets[host.name], say))
+    return ask_each(hosts, lambda host: recorded_host(host, targets[host.name], say), forks)
 
 
 def recorded_host(host: InventoryHost, target: Target, say: Say) -> PlannedHost:

@@ -30,8 +30,10 @@ from localai_deploy.workflow.apply import (
     run_steps,
 )
 from localai_deploy.workflow.holding import hold
+from localai_deploy.workflow.node_steps import NodeSteps, partial
 from localai_deploy.workflow.observe import look_at, record_of, survey
 from localai_deploy.workflow.telling import Say
+from localai_deploy.workflow.together import ask_all, tell_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,32 +94,33 @@ def _hold_if_reachable(target: Target, say: Say, lock: ExitStack) -> None:
         say(f"{target.name}: the guest cannot be reached ({error.what}); its VM is deleted all the same")
 
 
-def remove(removals: Sequence[Removal], listener: Listener) -> Mapping[str, HostOutcome]:
+def remove(removals: Sequence[Removal], listener: Listener, forks: int) -> Mapping[str, HostOutcome]:
     """Carry removals out and read back that nothing of ours is left."""
     place = new_place()
+    vms = [one for one in removals if one.seen is not None]
     hosts = [one for one in removals if one.seen is None]
-    outcomes = {one.host.name: _remove_vm(one, place, listener) for one in removals if one.seen is not None}
-    return outcomes | (_remove_from_hosts(hosts, place, listener) if hosts else {})
+    outcomes = _remove_vms(vms, place, listener, forks) if vms else {}
+    outcomes |= _remove_from_hosts(hosts, place, listener, forks) if hosts else {}
+    for one in removals:
+        if error := outcomes[one.host.name].error:
+            tell_place(one.host, error)
+    return outcomes
 
 
-def _remove_vm(removal: Removal, place: RunPlace, listener: Listener) -> HostOutcome:
-    """Delete the VM; a removal that was cut off is begun again."""
-    name, outcome = removal.host.name, HostOutcome()
-    journal_of(name).begin(place.run_id, StepKind.VM, removing=True)
-    listener.step_started(StepKind.VM, [name])
-    try:
-        removal.target.destroy()
-    except LocalaiError as error:
-        error.exit_code = ExitCode.PARTIAL
-        outcome.error = error
-    outcome.notes = tuple(removal.target.left_over)
-    journal_of(name).end(place.run_id, StepKind.VM, "failed" if outcome.error else "done")
-    listener.step_ended(StepKind.VM, {name: 1}, [name] if outcome.error else [])
-    return outcome
+def _remove_vms(
+    removals: Sequence[Removal], place: RunPlace, listener: Listener, forks: int
+) -> dict[str, HostOutcome]:
+    """Delete VMs; a removal that was cut off is begun again."""
+    targets = {one.host.name: one.target for one in removals}
+    outcomes = {name: HostOutcome() for name in targets}
+    steps = NodeSteps(place, outcomes, listener, forks, removing=True)
+    vms = [(one.host, one.target) for one in removals]
+    steps.run(StepKind.VM, vms, lambda host: targets[host.name].destroy())
+    return outcomes
 
 
 def _remove_from_hosts(
-    removals: Sequence[Removal], place: RunPlace, listener: Listener
+    removals: Sequence[Removal], place: RunPlace, listener: Listener, forks: int
 ) -> dict[str, HostOutcome]:
     with ExitStack() as stack:
         hosts = [
@@ -126,13 +129,15 @@ def _remove_from_hosts(
         ]
         secrets = {one.host.name: one.host.secrets for one in removals}
         targets = {one.host.name: one.target for one in removals}
-        run = open_run(place, hosts, secrets, targets, stack)
+        run = open_run(place, hosts, secrets, targets, stack, forks)
         has_driver = any(one.facts and one.facts.driver is not None for one in removals)
         kinds = [kind for kind in DEPLOY_STEPS[::-1] if kind is not StepKind.DRIVER or has_driver]
         run_steps(run, kinds, listener, removing=True)
-    for one in removals:
-        outcome = run.outcomes[one.host.name]
-        outcome.error = outcome.error or _left_over(one)
+    by_name = {one.host.name: one for one in removals}
+    good = [by_name[name].host for name in run.good_hosts]
+    for answer in ask_all(good, lambda host: _left_over(by_name[host.name]), forks):
+        error = answer.value or answer.error
+        run.outcomes[answer.host.name].error = partial(error) if error else None
     return run.outcomes
 
 

@@ -7,10 +7,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from localai_deploy.domain.plan import Finding, Severity
 from localai_deploy.domain.spec import FORKS
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.inventory import InventoryHost
@@ -78,8 +79,24 @@ def tell_place(host: InventoryHost, error: LocalaiError) -> None:
     if error.error_id == "sudo-password-wrong" and host.secrets.become_source:
         place, thing = host.secrets.become_source, "the password"
     if place and place not in error.why:
-        where = f"the inventory has {thing} in {place}" if ":" in place else f"{thing} is from {place}"
-        error.why = "\n".join(filter(None, (error.why, f"{host.name}: {where}")))
+        error.why = _with_line(error.why, host, place, thing)
+    if error.error_id == "host-unknown" and not place and Path(host.name).is_dir():
+        error.hint = f"{host.name} is a folder here: an inventory is named by -i {host.name}"
+
+
+def findings_with_place(host: InventoryHost, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The same findings; what blocks says where the inventory has the host."""
+    return tuple(
+        replace(one, why=_with_line(one.why, host, host.place))
+        if host.place and one.severity is Severity.BLOCKER
+        else one
+        for one in findings
+    )
+
+
+def _with_line(why: str, host: InventoryHost, place: str, thing: str = "it") -> str:
+    where = f"the inventory has {thing} in {place}" if ":" in place else f"{thing} is from {place}"
+    return "\n".join(filter(None, (why, f"{host.name}: {where}")))
 
 
 def _run_all(threads: Sequence[threading.Thread]) -> None:

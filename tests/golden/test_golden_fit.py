@@ -25,6 +25,7 @@ from localai_deploy.domain.plan import HostPlan
 from localai_deploy.domain.planning import make_plan
 from localai_deploy.domain.reference import ModelFile
 from localai_deploy.domain.settings import Sourced, resolve_settings
+from localai_deploy.domain.shared_answers import SharedAnswers
 from localai_deploy.domain.spec import host_spec
 from localai_deploy.runtimes import deployment_of
 from localai_deploy.workflow.host_fit import host_fit
@@ -51,7 +52,7 @@ def load(case: Path, folder: Path) -> tuple[HostPlan, HostFacts, Deployment, dic
     path = folder / "model.gguf-header"
     path.write_bytes(HEADERS[given["model"]]())
     model = ModelFile("file:model.gguf", "model.gguf", local_path=str(path), sha256="e" * 64, size_bytes=1)
-    fit = host_fit(spec, model, facts, "", lambda _: None)
+    fit = host_fit(spec, model, facts, "", lambda _: None, SharedAnswers())
     spec = with_layers(spec, fit.planned) if fit.planned else with_layers_asked_for(spec)
     deployment = deployment_of(spec, EnvironmentLock.from_data(LOCKS[spec.variant]), (model,))
     plan = make_plan(spec, facts, deployment, fit.findings, fit.planned)

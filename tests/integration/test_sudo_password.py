@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.product import Ended, User, write_inventory
 from tests.lab.content import Content
@@ -136,6 +137,21 @@ def test_with_a_wrong_password(keeper: Keeper) -> None:
     assert "not the right one" not in ended.stdout + ended.stderr
     assert failed_attempts(keeper.host) == attempts + 1, "no lock-out by repeating it"
     assert keeper.host.state() == before
+
+
+def test_with_a_wrong_password_for_one_of_two(keeper: Keeper) -> None:
+    folder = Path(keeper.inventory())
+    data = yaml.safe_load((folder / "hosts.yml").read_text())
+    twin = data["inference"]["hosts"]["box"] | {"ansible_become_password": "not the right one"}
+    write_inventory(folder, {"box": data["inference"]["hosts"]["box"], "twin": twin})
+    lines = (folder / "hosts.yml").read_text().splitlines()
+    line = lines.index("      ansible_become_password: not the right one") + 1
+    vault = ("--vault-password-file", str(keeper.vault_password_file))
+    ended = keeper.user.run("plan", "-i", str(folder), *vault, "-o", "json")
+    assert (ended.code, ended.error_ids) == (3, ["sudo-password-wrong"]), ended
+    box, twin = ended.data["hosts"]
+    assert (box["blockers"], len(box["steps"])) == ([], 6)
+    assert twin["error"]["why"].endswith(f"twin: the inventory has the password in hosts.yml:{line}")
 
 
 def test_without_the_vaults_password(keeper: Keeper) -> None:

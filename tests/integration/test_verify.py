@@ -73,7 +73,7 @@ class Deployed:
     def verify(self, *more: Path, scope: Scope = COMMON) -> Report:
         return run_checks(
             inventories=[self.inventory, *more],
-            hosts=[self.host.name],
+            queues=[[self.host.name]],
             scope=scope,
             on_result=lambda _: None,
         )
@@ -161,7 +161,9 @@ def locked(content: Any) -> EnvironmentLock:
 def test_a_deployed_host_passes_all(deployed: Deployed) -> None:
     came: list[CheckResult] = []
     started = time.monotonic()
-    report = run_checks(inventories=[deployed.inventory], hosts=[deployed.host.name], on_result=came.append)
+    report = run_checks(
+        inventories=[deployed.inventory], queues=[[deployed.host.name]], on_result=came.append
+    )
     print(f"\nverified in {time.monotonic() - started:.1f} s")
     for result in report.results:
         print(f"{result.outcome:5} {result.check_id:20} {result.duration_s:6.2f} s  {dict(result.evidence)}")

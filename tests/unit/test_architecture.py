@@ -34,6 +34,7 @@ LAYERS = {
     "inventory_new": 3,
     "inventory_query": 3,
     "inventory_sources": 3,
+    "inventory_twins": 3,
     "inventory_node_ssh": 3,
     "inventory_nodes": 3,
     "inventory_reader": 3,

@@ -23,7 +23,7 @@ TYPOS = {
     ): "No such option '--modle'. (Did you mean one of: '--model', '--name', '--node'?)",
     ("up", "box", "--port", "abc"): "Invalid value for '--port': 'abc' is not a valid integer.",
     ("completion",): "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish",
-    ("down",): "Missing argument 'HOST...'.",
+    ("down",): "Missing argument 'HOST...', or --limit PATTERN.",
 }
 
 

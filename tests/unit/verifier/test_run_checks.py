@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from verifier_doubles import EXPECTED, changed
 from localai_deploy.provisioner.render import ProjectHost, render_project
 from localai_deploy.verifier import private_directory
 from localai_deploy.verifier import run as run_module
+from localai_deploy.verifier.queues import queues_of
 from localai_deploy.verifier.report import CheckResult, Outcome, Report
 from localai_deploy.verifier.run import run_checks
 from localai_deploy.verifier.scope import Scope
@@ -34,7 +35,7 @@ def here(**variables: Any) -> dict[str, Any]:
 
 
 def verify(*inventories: Path, hosts: tuple[str, ...] = ("alpha",), **options: Any) -> Report:
-    return run_checks(inventories=inventories, hosts=hosts, on_result=lambda _: None, **options)
+    return run_checks(inventories=inventories, queues=[hosts], on_result=lambda _: None, **options)
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_a_bare_machine_fails_every_check_but_those_that_cannot_be_made(tmp_path
     begun: list[str] = []
     report = run_checks(
         inventories=[inventory(tmp_path, {"alpha": here()})],
-        hosts=["alpha"],
+        queues=[["alpha"]],
         on_result=lambda result: came.append((time.monotonic(), result)),
         on_progress=lambda progress: begun.append(progress.check_id),
     )
@@ -101,6 +102,55 @@ def test_two_hosts_one_after_the_other(tmp_path: Path) -> None:
     hosts = [result.host for result in report.results]
     assert hosts == sorted(hosts)
     assert len(report.of_host("alpha")) == len(report.of_host("beta")) == 16
+
+
+def test_two_queues_at_once(tmp_path: Path) -> None:
+    """A queue whose process dies is no failure of the other's hosts."""
+    hosts = {"alpha": here(), "beta": here(), "gamma": here()}
+    told: list[str] = []
+    report = run_checks(
+        inventories=[inventory(tmp_path, hosts)],
+        queues=[["alpha"], ["beta", "gamma"]],
+        on_result=lambda result: told.append(result.host),
+    )
+    assert report.hosts == ("alpha", "beta", "gamma")
+    assert [len(report.of_host(host)) for host in report.hosts] == [16, 16, 16]
+    assert told.index("beta") < len(told) - told[::-1].index("alpha"), "beta began before alpha was over"
+
+
+def test_a_process_that_dies_fails_the_hosts_of_its_queue_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = run_module._command
+
+    def dying(hosts: Sequence[str], scope: Scope, events: int) -> list[str]:
+        return ["/bin/false"] if "beta" in hosts else command(hosts, scope, events)
+
+    monkeypatch.setattr(run_module, "_command", dying)
+    report = run_checks(
+        inventories=[inventory(tmp_path, {"alpha": here()})],
+        queues=[["alpha"], ["beta"]],
+        on_result=lambda _: None,
+    )
+    assert [one.check_id for one in report.of_host("beta")] == ["verifier"]
+    assert report.find("alpha", "verifier") is None
+    assert len(report.of_host("alpha")) == 16
+
+
+@pytest.mark.parametrize(
+    ("forks", "queues"),
+    [
+        (1, [["v1", "v2", "a", "b"]]),
+        (2, [["v1", "v2"], ["a", "b"]]),
+        (8, [["v1", "v2"], ["a"], ["b"]]),
+    ],
+)
+def test_vms_of_one_node_wait_for_one_another(forks: int, queues: list[list[str]]) -> None:
+    assert queues_of({"v1": "pve1", "a": "a", "v2": "pve1", "b": "b"}, forks) == queues
+
+
+def test_no_host_is_no_queue() -> None:
+    assert queues_of({}, 8) == []
 
 
 def test_a_host_that_the_inventory_lacks_fails_every_check(tmp_path: Path) -> None:
@@ -195,7 +245,7 @@ def test_time_over_is_a_failure_of_whatever_has_no_result(tmp_path: Path) -> Non
 
 def test_a_run_that_dies_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["/bin/sh", "-c", "echo the reason; exit 3"]
-    monkeypatch.setattr(run_module, "_command", lambda hosts, events: command)
+    monkeypatch.setattr(run_module, "_command", lambda hosts, scope, events: command)
     report = verify(inventory(tmp_path, {"alpha": here()}))
     assert [(r.check_id, r.outcome, r.detail) for r in report.results] == [
         ("verifier", Outcome.FAIL, "the checks' process ended with 3: the reason")
@@ -203,7 +253,7 @@ def test_a_run_that_dies_is_a_failure(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_run_that_finds_no_check_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "_command", lambda hosts, events: ["/bin/true"])
+    monkeypatch.setattr(run_module, "_command", lambda hosts, scope, events: ["/bin/true"])
     report = verify(inventory(tmp_path, {"alpha": here()}))
     assert [(r.check_id, r.detail) for r in report.results] == [("verifier", "no check was found")]
 
@@ -215,7 +265,9 @@ def test_an_exception_of_the_listener_ends_the_run(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_checks(inventories=[inventory(tmp_path, {"alpha": here()})], hosts=["alpha"], on_result=interrupt)
+        run_checks(
+            inventories=[inventory(tmp_path, {"alpha": here()})], queues=[["alpha"]], on_result=interrupt
+        )
 
 
 def test_nothing_of_the_users_surroundings_is_picked_up(
@@ -250,7 +302,9 @@ def test_the_environment_is_an_allow_list(tmp_path: Path, monkeypatch: pytest.Mo
     seen = tmp_path / "environment"
     monkeypatch.setenv("HF_TOKEN", SENTINEL)
     monkeypatch.setenv("SSH_AUTH_SOCK", "/agent")
-    monkeypatch.setattr(run_module, "_command", lambda hosts, events: ["/bin/sh", "-c", f"env > {seen}"])
+    monkeypatch.setattr(
+        run_module, "_command", lambda hosts, scope, events: ["/bin/sh", "-c", f"env > {seen}"]
+    )
     verify(inventory(tmp_path, {"alpha": here()}), environment={"GIVEN": "yes"})
     names = {line.partition("=")[0] for line in seen.read_text().splitlines()}
     assert SENTINEL not in seen.read_text()

@@ -14,6 +14,7 @@ from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.fit.record import fit_record
 from localai_deploy.domain.reference import ModelFile
 from localai_deploy.domain.settings import Sourced, resolve_settings
+from localai_deploy.domain.shared_answers import SharedAnswers
 from localai_deploy.domain.spec import HostSpec, host_spec
 from localai_deploy.verifier.report import CheckResult, Outcome
 from localai_deploy.workflow.fit_writing import measured_rate
@@ -41,7 +42,7 @@ def model(tmp_path: Path) -> ModelFile:
 
 
 def fitted(model: ModelFile, record: Any = None, **settings: Any) -> HostFit:
-    return host_fit(spec(**settings), model, facts(record), "", lambda _: None)
+    return host_fit(spec(**settings), model, facts(record), "", lambda _: None, SharedAnswers())
 
 
 def recorded(model: ModelFile, rate: float | None) -> Any:
@@ -86,7 +87,7 @@ def test_a_foreign_record_is_passed_over(record: Any, model: ModelFile) -> None:
 
 def test_a_host_that_lost_memory_is_judged_anew(model: ModelFile) -> None:
     small = replace(facts(recorded(model, 5.0)), memory_bytes=2 << 30)
-    found = host_fit(spec(), model, small, "", lambda _: None)
+    found = host_fit(spec(), model, small, "", lambda _: None, SharedAnswers())
     assert [one.finding_id for one in found.findings] == ["fit-does-not-fit"]
 
 
