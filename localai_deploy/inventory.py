@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from localai_deploy.domain.connection import Connection, check_host_name, parse_destination
+from localai_deploy.domain.gateway import Gateway
 from localai_deploy.domain.pve.wish import VmWish
 from localai_deploy.domain.settings import (
     PREFIX,
@@ -24,6 +25,7 @@ from localai_deploy.domain.spec import HostSpec, host_spec
 from localai_deploy.domain.vm_settings import NODE_SETTINGS
 from localai_deploy.errors import InputError
 from localai_deploy.inventory_connection import become_password_of, connection_of
+from localai_deploy.inventory_gateway import with_gateway
 from localai_deploy.inventory_nodes import NODES_GROUP, Nodes, vm_wish
 from localai_deploy.inventory_sources import find_broken_file, find_source
 
@@ -45,17 +47,18 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class InventoryHost:
-    """One host as inventory and flags describe it; ``vm`` when it is a VM that is made on a node."""
+    """One host as inventory and flags describe it; ``vm`` of a VM, ``gateway`` of that group's host."""
 
     name: str
     connection: Connection
     settings: Mapping[str, Sourced]
     secrets: Secrets = Secrets()
     vm: VmWish | None = None
+    gateway: Gateway | None = None
 
     def spec(self) -> HostSpec:
         """The typed spec; InputError ``model-missing`` without a model."""
-        return host_spec(self.name, self.connection, self.settings)
+        return replace(host_spec(self.name, self.connection, self.settings), gateway=self.gateway)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,8 @@ def load_hosts(
     nodes = Nodes(_variables(answer["nodes"], sources), overrides.insecure, only_shown)
     _refuse_strangers(names, answer["known"], sources)
     _refuse_nodes(names, answer["nodes"])
-    return _from_inventory(names, sources, overrides, answer["hosts"], nodes)
+    hosts = _from_inventory(names, sources, overrides, answer["hosts"], nodes)
+    return with_gateway(hosts, answer["gateways"], _variables(answer["replicas"], sources), _shown(sources))
 
 
 def _paths(inventory: Sources) -> tuple[Path, ...]:
@@ -237,6 +241,7 @@ def _read(
         "wants_nodes": wants_nodes,
         "default_group": INFERENCE_GROUP,
         "nodes_group": NODES_GROUP,
+        "gateway_group": "gateway",
         "makes_vms_in": [VMS_GROUP, INFERENCE_GROUP, "all"] if makes_vms else [],
         "vault_password_file": str(vault_password_file or ""),
     }

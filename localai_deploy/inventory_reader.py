@@ -57,6 +57,7 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
         manager.add_host(name, home)
     hosts = manager.get_hosts(question["patterns"] or [default]) if question["wants_hosts"] else []
     nodes = manager.groups.get(question["nodes_group"]) if question["wants_nodes"] else None
+    gateways = [host.name for host in _members(manager.groups.get(question["gateway_group"]))]
     only_nodes = {host.name for host in _members(nodes)} - {
         host.name for host in _members(manager.groups.get(question["default_group"]))
     }
@@ -70,6 +71,8 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "known": [*manager.hosts, *manager.groups],
         "hosts": [described(host) for host in hosts if host.name not in only_nodes],
+        "gateways": gateways,
+        "replicas": [described(host) for host in manager.get_hosts([default])] if gateways else [],
         "nodes": [described(host) for host in _members(nodes)],
     }
 

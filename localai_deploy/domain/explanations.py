@@ -82,6 +82,27 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="Units, processes and binaries of known runtimes.",
         fix="Remove it yourself, or choose another host; it is never overwritten.",
     ),
+    "replica-out-of-reach": Explanation(
+        title="The gateway cannot reach a host that it shall give requests to",
+        cause="That host's API listens on loopback, as it does unless told otherwise, or on all addresses.",
+        detection="localai_bind of each host of group inference, before anything is changed.",
+        fix=(
+            "Set localai_bind of that host to its address on the network that both are on, and "
+            "localai_clients to the gateway's address there: its service then lets nobody else through."
+        ),
+    ),
+    "gateway-several": Explanation(
+        title="There is more than one gateway",
+        cause="Group gateway of the inventory has several hosts.",
+        detection="The inventory's groups.",
+        fix="Leave one host in it.",
+    ),
+    "gateway-not-inference": Explanation(
+        title="The gateway's host serves no model",
+        cause="It is in group gateway, but not in group inference.",
+        detection="The inventory's groups.",
+        fix="Add it to group inference, or run role gateway by itself with plain Ansible (docs/gateway.md).",
+    ),
     "bind-without-tls": Explanation(
         title="The API would be open on the network without TLS",
         cause=(
@@ -89,7 +110,10 @@ EXPLANATIONS: dict[str, Explanation] = {
             "servers are found within hours."
         ),
         detection="localai_bind or --bind is no loopback address.",
-        fix="Leave it on 127.0.0.1 and use the `ssh -L` line of the report.",
+        fix=(
+            "Leave it on 127.0.0.1 and use the `ssh -L` line of the report. On a network that you trust, "
+            "name in localai_clients who may reach it (localai_api_gateway_clients for the gateway)."
+        ),
     ),
     "mirror-unauthenticated": Explanation(
         title="A mirror is reached over plain http",

@@ -115,6 +115,7 @@ class HostFacts:
     :param cpu_flags: those of interest that the CPU has, sorted.
     :param free_bytes: asked path → bytes free for it, at its nearest existing parent.
     :param files: path → fact, of the managed files that are there.
+    :param gateway: the gateway's unit; ``None`` where nothing of a gateway is.
     :param apt_locked: another process holds a lock of apt or dpkg.
     """
 
@@ -144,6 +145,7 @@ class HostFacts:
     installed_packages: tuple[InstalledPackage, ...] = ()
     models: tuple[ModelFact, ...] = ()
     apt_locked: bool = False
+    gateway: UnitFact | None = None
 
     def listener(self, port: int) -> Listener | None:
         """Find who listens on ``port``, on any address."""
@@ -159,6 +161,8 @@ class HostFacts:
         data["deployment"] = _record_to_data(self.deployment)
         data["lock"] = _record_to_data(self.lock)
         data["runtime"] = _record_to_data(self.runtime)
+        if self.gateway is None:
+            del data["gateway"]
         return data
 
     @classmethod
@@ -176,9 +180,14 @@ class HostFacts:
         if "files" in values:
             values["files"] = {path: FileFact(**one) for path, one in values["files"].items()}
         values["cpu_flags"] = tuple(values.get("cpu_flags", ()))
-        unit = dict(values.get("unit", {}))
-        values["unit"] = UnitFact(**unit | {"command": tuple(unit.get("command", ()))})
+        values["unit"] = _unit_from_data(values.get("unit", {}))
+        if "gateway" in values:
+            values["gateway"] = _unit_from_data(values["gateway"])
         return cls(**values)
+
+
+def _unit_from_data(unit: Mapping[str, Any]) -> UnitFact:
+    return UnitFact(**{**unit, "command": tuple(unit.get("command", ()))})
 
 
 _FIELD_NAMES = tuple(one.name for one in fields(HostFacts))

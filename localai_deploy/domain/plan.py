@@ -21,6 +21,7 @@ class StepKind(StrEnum):
     RUNTIME = "runtime"
     MODELS = "models"
     SERVICE = "service"
+    GATEWAY = "gateway"
     VERIFY = "verify"
 
 
@@ -36,6 +37,7 @@ ROLE_OF: dict[StepKind, str] = {
     StepKind.RUNTIME: "llama_cpp",
     StepKind.MODELS: "model_store",
     StepKind.SERVICE: "service",
+    StepKind.GATEWAY: "gateway",
 }
 """The role that carries a step out."""
 

@@ -45,7 +45,8 @@ def make_plan(
     findings = (*preflight(spec, facts), *problems)
     if deployment is None:
         return HostPlan(spec.name, (), findings)
-    steps = tuple(_step(kind, deployment, facts) for kind in HOST_STEPS)
+    kinds = [kind for kind in HOST_STEPS if kind is not StepKind.GATEWAY or spec.gateway]
+    steps = tuple(_step(kind, deployment, facts) for kind in kinds)
     return HostPlan(spec.name, steps, (*findings, *space_findings(deployment, facts)))
 
 
@@ -72,6 +73,8 @@ def _reason(kind: StepKind, seen: Observation, deployment: Deployment) -> str:
         server=f"{deployment.package.name} {deployment.package.version} {deployment.package.build}",
         count=len(deployment.models),
         endpoint=deployment.endpoint,
+        gateway=deployment.spec.gateway.endpoint if deployment.spec.gateway else "",
+        replicas=len(deployment.spec.gateway.replicas) if deployment.spec.gateway else 0,
     )
     return wanted if kind is StepKind.VERIFY else f"{wanted}: {seen.evidence}"
 
@@ -82,12 +85,14 @@ _PURPOSE = {
     StepKind.RUNTIME: "accept {server} by hash and by running it",
     StepKind.MODELS: "pull {count} model file(s), checked by SHA-256",
     StepKind.SERVICE: "serve on {endpoint} under systemd, with an API key",
+    StepKind.GATEWAY: "give requests on {gateway} to {replicas} host(s), without those that are down",
     StepKind.VERIFY: "prove it: service, port, key, model hash, runtime build, a real completion",
 }
 
 _PURPOSE_OF_CHANGE = {
     StepKind.PREPARE: "write the new values into the host's record",
     StepKind.SERVICE: "change the service on {endpoint} and start it anew",
+    StepKind.GATEWAY: "change the gateway on {gateway} ({replicas} host(s))",
 }
 
 
@@ -99,6 +104,7 @@ def make_removal(name: str, facts: HostFacts, *, purge: bool, unfinished: bool =
     if not unfinished and not anything_of_ours(facts, models_too=purge):
         return HostPlan(name, ())
     steps = [
+        *_gateway_removal(facts),
         Step(StepKind.SERVICE, Action.REMOVE, "stop the service; remove its unit and API key"),
         _model_removal(facts, purge=purge),
         Step(StepKind.RUNTIME, Action.REMOVE, "forget the accepted runtime"),
@@ -114,6 +120,13 @@ def make_removal(name: str, facts: HostFacts, *, purge: bool, unfinished: bool =
         ),
     ]
     return HostPlan(name, tuple(steps), _removal_findings(name, facts))
+
+
+def _gateway_removal(facts: HostFacts) -> tuple[Step, ...]:
+    """It goes first, for what it gives requests to is what goes next."""
+    if facts.gateway is None:
+        return ()
+    return (Step(StepKind.GATEWAY, Action.REMOVE, "stop the gateway; remove its unit, environment and keys"),)
 
 
 def _model_removal(facts: HostFacts, *, purge: bool) -> Step:

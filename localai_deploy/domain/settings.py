@@ -15,6 +15,7 @@ from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.setting import (
     BOOLEAN_SCHEMA,
     TEXT_SCHEMA,
+    TEXTS_SCHEMA,
     Setting,
     address,
     boolean,
@@ -25,6 +26,7 @@ from localai_deploy.domain.setting import (
     integer,
     mirrors,
     models,
+    networks,
 )
 from localai_deploy.domain.vm_settings import NODE_SETTINGS, VM_SETTINGS
 from localai_deploy.errors import InputError
@@ -52,13 +54,35 @@ HOST_SETTINGS: tuple[Setting, ...] = (
         (),
         "model references; the first one is served, the others are kept in the store",
         models,
-        {"type": ["array", "string"], "items": {"type": "string"}},
+        TEXTS_SCHEMA,
     ),
     Setting("localai_runtime", "llama_cpp", "inference runtime", *_RUNTIME),
     Setting("localai_context_length", 4096, "tokens of context, all slots together", *_CONTEXT),
     Setting("localai_parallel", 1, "requests served at once; they share the context", *_PARALLEL),
     Setting("localai_bind", "127.0.0.1", "address the API listens on", address, TEXT_SCHEMA),
     Setting("localai_port", 8080, "TCP port of the API", *_PORT),
+    Setting(
+        "localai_clients",
+        (),
+        "addresses or networks that may reach the API in clear text, when it listens beyond loopback",
+        networks,
+        TEXTS_SCHEMA,
+    ),
+    Setting(
+        "localai_api_gateway_bind",
+        "127.0.0.1",
+        "of the host of group gateway: address the gateway listens on",
+        address,
+        TEXT_SCHEMA,
+    ),
+    Setting("localai_api_gateway_port", 4000, "TCP port of the gateway", *_PORT),
+    Setting(
+        "localai_api_gateway_clients",
+        (),
+        "addresses or networks that may reach the gateway in clear text, when it listens beyond loopback",
+        networks,
+        TEXTS_SCHEMA,
+    ),
     Setting("localai_conda_provider", "rattler", "what installs the conda environment", *_PROVIDER),
     Setting(
         "localai_conda_channel", "conda-forge", "channel of the runtime's packages", channel, TEXT_SCHEMA

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localai_deploy.domain.connection import Connection
+from localai_deploy.domain.gateway import Gateway
 from localai_deploy.domain.lock import Variant
 from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.settings import Sourced
@@ -23,6 +24,8 @@ class HostSpec:
     :param context_length: tokens, shared by ``parallel`` slots.
     :param devices: vendor and device (``10de:2684``) of what was passed through to it, sorted.
     :param model_cache: another host that is asked first for models; empty: none.
+    :param clients: addresses and networks that may reach the API, when it listens beyond loopback.
+    :param gateway: what it runs as the host of group ``gateway``.
     """
 
     name: str
@@ -41,6 +44,8 @@ class HostSpec:
     trust_first_download: bool = False
     devices: tuple[str, ...] = ()
     model_cache: str = ""
+    clients: tuple[str, ...] = ()
+    gateway: Gateway | None = None
 
     @property
     def channel_url(self) -> str:
@@ -101,4 +106,5 @@ def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]
         mirrors=value["localai_mirrors"],
         trust_first_download=value["localai_trust_first_download"],
         model_cache=value["localai_model_cache"],
+        clients=value["localai_clients"],
     )

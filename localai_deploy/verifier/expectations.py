@@ -10,6 +10,7 @@ from typing import Any
 
 from localai_deploy.domain import paths
 from localai_deploy.domain.deployment import is_our_record
+from localai_deploy.domain.gateway import Gateway
 
 VARIABLE = "localai_expected"
 
@@ -37,6 +38,7 @@ class Expected:
     :param command: the service's argument list; ``{api_key_file}`` stands for the credential's path.
     :param open_paths: what answers without a key, all of it.
     :param devices: vendor and device (``10de:2684``) of each function that was passed through.
+    :param gateway: what it runs as the host of group ``gateway``.
     """
 
     record: Mapping[str, Any]
@@ -53,6 +55,7 @@ class Expected:
     parallel: int
     package: str
     devices: Sequence[str] = ()
+    gateway: Gateway | None = None
 
     @property
     def unit(self) -> str:
@@ -78,10 +81,7 @@ class Expected:
     @property
     def connect_address(self) -> str:
         """Where the host reaches its own API: the bound address, loopback for all addresses."""
-        address = ipaddress.ip_address(self.bind)
-        if not address.is_unspecified:
-            return self.bind
-        return "127.0.0.1" if address.version == 4 else "::1"
+        return connect_address(self.bind)
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Expected:
@@ -108,6 +108,7 @@ class Expected:
                 parallel=record["parallel"],
                 package=record["package"],
                 devices=tuple(record.get("devices", ())),
+                gateway=Gateway.from_record(record["gateway"]) if "gateway" in record else None,
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise _invalid(f"{type(error).__name__}: {error}") from error
@@ -127,6 +128,14 @@ class Expected:
             if not value:
                 raise _invalid(f"{name} is empty")
         return self
+
+
+def connect_address(bind: str) -> str:
+    """``bind``, or loopback for all addresses."""
+    address = ipaddress.ip_address(bind)
+    if not address.is_unspecified:
+        return bind
+    return "127.0.0.1" if address.version == 4 else "::1"
 
 
 def option_value(arguments: Sequence[str], option: str) -> str:

@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("localai-deploy")
     group.addoption("--localai-host", action="append", default=[], help="host of the inventory; repeatable")
     group.addoption("--localai-host-with-devices", action="append", default=[], help="one that has a card")
+    group.addoption("--localai-host-with-gateway", action="append", default=[], help="the gateway's host")
     group.addoption("--localai-events-fd", type=int, required=True, help="descriptor that takes the events")
 
 
@@ -39,13 +40,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Checks of devices run on hosts that were given some."""
-    having = config.getoption("--localai-host-with-devices")
-    items[:] = [one for one in items if not _is_of_devices(one) or describe(one).host in having]
+    """Checks of devices run on hosts that were given some, those of a gateway on its host."""
+    for fixture in ("devices", "gateway"):
+        having = config.getoption(f"--localai-host-with-{fixture}")
+        items[:] = [one for one in items if not _asks_for(one, fixture) or describe(one).host in having]
 
 
-def _is_of_devices(item: pytest.Item) -> bool:
-    return isinstance(item, pytest.Function) and "devices" in item.fixturenames
+def _asks_for(item: pytest.Item, fixture: str) -> bool:
+    return isinstance(item, pytest.Function) and fixture in item.fixturenames
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -28,6 +28,7 @@ def run_checks(
     inventories: Sequence[Path],
     hosts: Sequence[str],
     having_devices: Sequence[str] = (),
+    having_gateway: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     on_result: Callable[[CheckResult], None],
     on_progress: Callable[[CheckProgress], None] | None = None,
@@ -39,13 +40,15 @@ def run_checks(
     by a crash or because the time is over, is a failure; so is a host without any check.
 
     :param having_devices: hosts that something was passed through to.
+    :param having_gateway: the gateway's host, if it is one of them.
     :param environment: variables for the checks' process besides those on the allow-list.
     :param on_result: called for every result as it comes.
     :param on_progress: called when a check begins, and while it reads a large file.
     :param timeout_s: for all hosts together; None: an hour for each.
     """
     limit_s = TIMEOUT_PER_HOST_S * len(hosts) if timeout_s is None else timeout_s
-    ledger = Ledger(tuple(hosts), on_result, on_progress or (lambda _: None), tuple(having_devices))
+    having = {"devices": tuple(having_devices), "gateway": tuple(having_gateway)}
+    ledger = Ledger(tuple(hosts), on_result, on_progress or (lambda _: None), having)
     if hosts:
         with private_directory() as directory:
             variables = child_environment(directory, inventories, environment or {})
@@ -62,10 +65,10 @@ class Ledger:
         hosts: tuple[str, ...],
         on_result: Callable[[CheckResult], None],
         on_progress: Callable[[CheckProgress], None],
-        having_devices: tuple[str, ...] = (),
+        having: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.hosts = hosts
-        self.having_devices = having_devices
+        self.having = having or {}
         self.results: list[CheckResult] = []
         self.planned: list[CheckProgress] = []
         self._on_result = on_result
@@ -155,7 +158,7 @@ def _command(ledger: Ledger, events: int) -> list[str]:
         *("-q", "--tb=short", "--assert=plain", "--color=no"),
         f"--localai-events-fd={events}",
         *(f"--localai-host={host}" for host in ledger.hosts),
-        *(f"--localai-host-with-devices={host}" for host in ledger.having_devices),
+        *(f"--localai-host-with-{what}={host}" for what, hosts in ledger.having.items() for host in hosts),
         str(CHECKS),
     ]
 

@@ -155,6 +155,7 @@ def _verify(
         inventories=[run.project.inventory, run.secrets],
         hosts=[one.host.name for one in planned],
         having_devices=[one.host.name for one in planned if one.deployment and one.deployment.spec.devices],
+        having_gateway=sorted(run.gateways),
         on_result=on_check,
         on_progress=on_progress,
     )
@@ -171,4 +172,5 @@ def project_host(planned: PlannedHost, *, shared: bool = True) -> ProjectHost:
         planned.host.name,
         planned.target.inventory_variables(shared=shared),
         role_variables(planned.deployment),
+        is_gateway=planned.deployment.spec.gateway is not None,
     )

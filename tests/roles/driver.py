@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROLES = Path(__file__).parents[2] / "playbooks" / "roles"
 CALLBACKS = Path(__file__).parent / "callback"
-_TIMEOUT_S = 300
+_TIMEOUT_S = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,25 @@ class Driver:
         play = {"roles": [{"role": role} for role in roles]}
         wanted = {host: variables[host.name] for host in hosts}
         return self._run(play, wanted, ("--check", "--diff") if check else (), good=good)
+
+    def converge_one(
+        self,
+        host: LabHost,
+        hosts: Sequence[LabHost],
+        roles: Sequence[str],
+        variables: Mapping[str, Mapping[str, Any]],
+        *,
+        check: bool = False,
+        uninstall: bool = False,
+    ) -> Run:
+        """Run roles on one host of an inventory that knows more."""
+        entry = {"tasks_from": "uninstall"} if uninstall else {}
+        tasks = [
+            {"name": f"Role {role}", "ansible.builtin.import_role": {"name": role} | entry} for role in roles
+        ]
+        wanted = {one: variables[one.name] for one in hosts}
+        play = {"hosts": host.name, "tasks": tasks}
+        return self._run(play, wanted, ("--check", "--diff") if check else (), good=True)
 
     def uninstall(self, roles: Sequence[str], variables: Mapping[str, Any], *, check: bool = False) -> Run:
         """Run the roles' uninstall tasks, last role first."""

@@ -22,7 +22,7 @@ def defaults_of(role: str) -> dict[str, Any]:
 
 
 def test_the_roles() -> None:
-    assert NAMES == ("base", "conda", "llama_cpp", "model_store", "service", "vfio")
+    assert NAMES == ("base", "conda", "gateway", "llama_cpp", "model_store", "service", "vfio")
 
 
 @pytest.mark.parametrize("role", NAMES)

@@ -29,6 +29,7 @@ LAYERS = {
     "inventory_connection": 3,
     "inventory_entry": 3,
     "inventory_files": 3,
+    "inventory_gateway": 3,
     "inventory_sources": 3,
     "inventory_node_ssh": 3,
     "inventory_nodes": 3,

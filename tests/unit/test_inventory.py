@@ -230,3 +230,31 @@ def test_a_password_of_several_lines_is_refused_unseen(tmp_path: Path, written: 
         load_hosts([], one_file(tmp_path, text), NO_FLAGS)
     assert caught.value.error_id == "setting-invalid"
     assert "first" not in str(caught.value) + caught.value.hint
+
+
+GATEWAY = "gateway:\n  hosts:\n    den:\n      localai_api_gateway_port: 4001\n"
+
+
+def test_the_gateway_knows_all_replicas_whichever_are_asked_for(inventory: Path) -> None:
+    (inventory / "gateway.yml").write_text(GATEWAY)
+    (den,) = load_hosts(["den"], inventory, NO_FLAGS)
+    assert den.gateway is not None
+    assert (den.gateway.port, den.spec().gateway) == (4001, den.gateway)
+    assert [(one.name, one.port, one.model) for one in den.gateway.replicas] == [
+        ("nas", 9000, "a"),
+        ("den", 8000, "a"),
+    ]
+    (nas,) = load_hosts(["nas"], inventory, NO_FLAGS)
+    assert nas.gateway is None
+
+
+@pytest.mark.parametrize(
+    ("group", "error_id"),
+    [("    nas:\n", "gateway-several"), ("", "gateway-not-inference")],
+)
+def test_group_gateway_is_checked(inventory: Path, group: str, error_id: str) -> None:
+    hosts = GATEWAY + group if group else GATEWAY.replace("den", "printer")
+    (inventory / "gateway.yml").write_text(hosts)
+    with pytest.raises(InputError) as caught:
+        load_hosts([], inventory, NO_FLAGS)
+    assert caught.value.error_id == error_id

@@ -34,7 +34,7 @@ def content(tmp_path):
     file = HubFile(tmp_path / "files" / "a.bin", hashlib.sha256(BODY).hexdigest())
     return MirrorContent(
         conda=tmp_path / "conda",
-        pypi=tmp_path / "pypi",
+        pypi=(tmp_path / "pypi", tmp_path / "absent"),
         files=tmp_path / "files",
         debian_cache=tmp_path / "debian",
         hub=lambda: {"o/r": HubRepository("c" * 40, {"a.gguf": file})},
