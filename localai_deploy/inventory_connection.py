@@ -9,6 +9,9 @@ from typing import Any
 from localai_deploy.domain.connection import Connection
 from localai_deploy.errors import InputError
 
+PASSWORD_VARIABLES = ("ansible_become_password", "ansible_become_pass")
+"""The first one that is set counts."""
+
 
 def connection_of(name: str, raw: Mapping[str, Any]) -> Connection:
     """The connection that ``ansible_*`` variables describe.
@@ -32,7 +35,7 @@ def become_password_of(name: str, raw: Mapping[str, Any]) -> str:
 
     :raises InputError: ``setting-invalid``.
     """
-    given = raw.get("ansible_become_password") or raw.get("ansible_become_pass") or ""
+    given = next((raw[one] for one in PASSWORD_VARIABLES if raw.get(one)), "")
     password = str(given).rstrip("\r\n")
     if not password.isprintable():
         raise InputError(

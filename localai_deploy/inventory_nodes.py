@@ -19,7 +19,6 @@ from localai_deploy.domain.vm_settings import NODE_SETTINGS
 from localai_deploy.errors import InputError, LocalaiError
 from localai_deploy.sandbox_record import is_sandbox_node, sandbox_connection
 
-NODES_GROUP = "proxmox_nodes"
 _TOKEN = ("USER", "TOKEN_ID", "TOKEN_SECRET")
 _NOBODY = ApiToken("", "", "")
 _LACKS = frozenset({"pve-host-missing", "pve-token-invalid", "sandbox-not-running", "sandbox-died"})

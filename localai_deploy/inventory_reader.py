@@ -10,12 +10,16 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+import yaml
 
 if TYPE_CHECKING:
     from ansible.inventory.group import Group
     from ansible.inventory.host import Host
     from ansible.parsing.dataloader import DataLoader
+    from ansible.parsing.vault import VaultLib
     from ansible.template import Templar
 
 CONNECTION_VARIABLES = frozenset(
@@ -41,13 +45,17 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
     from ansible.cli import CLI
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
+    from ansible.parsing.vault import VaultLib
+    from ansible.plugins.loader import init_plugin_loader
     from ansible.vars.manager import VariableManager
 
+    init_plugin_loader()
     loader = DataLoader()
     password_files = [question["vault_password_file"]] if question["vault_password_file"] else []
-    loader.set_vault_secrets(
-        CLI.setup_vault_secrets(loader, vault_ids=[], vault_password_files=password_files, auto_prompt=False)
+    secrets = CLI.setup_vault_secrets(
+        loader, vault_ids=[], vault_password_files=password_files, auto_prompt=False
     )
+    loader.set_vault_secrets(secrets)
     manager = InventoryManager(loader=loader, sources=question["inventories"])
     variables = VariableManager(loader=loader, inventory=manager)
     default = question["default_group"] if question["default_group"] in manager.groups else "all"
@@ -55,6 +63,7 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
     home = next((group for group in question["makes_vms_in"] if group in manager.groups), None)
     for name in _strangers(question["patterns"], known) if home else ():
         manager.add_host(name, home)
+    manager.subset(question["limit"] or None)
     hosts = manager.get_hosts(question["patterns"] or [default]) if question["wants_hosts"] else []
     nodes = manager.groups.get(question["nodes_group"]) if question["wants_nodes"] else None
     gateways = [host.name for host in _members(manager.groups.get(question["gateway_group"]))]
@@ -74,7 +83,21 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
         "gateways": gateways,
         "replicas": [described(host) for host in manager.get_hosts([default])] if gateways else [],
         "nodes": [described(host) for host in _members(nodes)],
+        "vaulted": {path: _keys_within(VaultLib(secrets), path) for path in question["vaulted"]},
     }
+
+
+def _keys_within(vault: VaultLib, path: str) -> dict[str, tuple[int, int]]:
+    """The names that a vaulted file sets, with line and column in its plain text; none without password."""
+    from ansible.errors import AnsibleError
+
+    from localai_deploy.inventory_file import keys_of
+
+    try:
+        text = vault.decrypt(Path(path).read_bytes())
+    except AnsibleError:
+        return {}
+    return keys_of(yaml.compose(text, Loader=yaml.SafeLoader))
 
 
 def _members(group: Group | None) -> list[Host]:

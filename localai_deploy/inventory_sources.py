@@ -1,40 +1,93 @@
-"""Find the file and line of an inventory that sets a variable, for messages that help."""
+"""Where inventories say a thing, for messages that help: file, line and column."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
+from localai_deploy.inventory_file import InventoryFile, Keys
+
 _SUFFIXES = {"", ".yml", ".yaml", ".json"}
+_PASSED_OVER = (".bak", ".cfg", ".ini", ".md", ".orig", ".pyc", ".retry", ".rst", ".swp", ".txt", "~")
+"""Ends of names that Ansible takes for no inventory in a directory (its INVENTORY_IGNORE_EXTS)."""
 
 
-def find_source(inventories: Sequence[Path], host: str, groups: Sequence[str], name: str) -> str:
-    """``FILE:LINE`` of the definition that wins for ``host``, else the last inventory's own path.
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where something stands; line 0 for a file as a whole."""
 
-    :param inventories: the later ones win; with several, FILE begins with the inventory's own path.
-    :param groups: the host's groups, innermost first.
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files of inventories, of which the later ones win; each is read once.
+
+    :param vaulted: of files that are encrypted as a whole, the keys of their plain text.
     """
-    newest_first = inventories[::-1]
-    for folder, owner in [("host_vars", host), *(("group_vars", group) for group in groups)]:
-        for inventory in newest_first:
-            for path in _variable_files(_root(inventory) / folder, owner):
-                if line := _line_of_key(path, name):
-                    return f"{_named(path, inventory, inventories)}:{line}"
-    for inventory in newest_first:
-        for path in _inventory_files(inventory):
-            if line := _line_in_groups(path, host, groups, name) or _line_of_text(path, name):
-                return f"{_named(path, inventory, inventories)}:{line}"
-    return str(inventories[-1])
 
+    inventories: Sequence[Path]
+    vaulted: Mapping[str, Keys] = field(default_factory=dict)
+    _files: dict[Path, InventoryFile] = field(default_factory=dict)
 
-def _root(inventory: Path) -> Path:
-    return inventory if inventory.is_dir() else inventory.parent
+    def place_of_variable(self, host: str, groups: Sequence[str], name: str) -> Place:
+        """The definition that wins for ``host``, else the last inventory's own path.
 
+        :param groups: the host's groups, innermost first.
+        """
+        newest_first = self.inventories[::-1]
+        for folder, owner in [("host_vars", host), *(("group_vars", group) for group in groups)]:
+            for inventory in newest_first:
+                for path in _variable_files(_root(inventory) / folder, owner):
+                    if position := self.keys(path).get(name):
+                        return self.place(path, *position)
+        for file in self.listing():
+            if position := file.variable(host, groups, name):
+                return self.place(file.path, *position)
+        return Place(str(self.inventories[-1]))
 
-def _named(path: Path, inventory: Path, inventories: Sequence[Path]) -> Path:
-    return path if len(inventories) > 1 else path.relative_to(_root(inventory))
+    def place_of_host(self, host: str) -> Place:
+        """Where a host is listed, else the last inventory's own path."""
+        for file in self.listing():
+            if position := file.hosts.get(host):
+                return self.place(file.path, *position)
+        return Place(str(self.inventories[-1]))
+
+    def place(self, path: Path, line: int = 0, column: int = 0) -> Place:
+        """As messages tell it: with several inventories by the whole path."""
+        inventory = next(one for one in self.inventories[::-1] if path.is_relative_to(_root(one)))
+        shown = path if len(self.inventories) > 1 else path.relative_to(_root(inventory))
+        return Place(str(shown), line, column)
+
+    def keys(self, path: Path) -> Keys:
+        """The names that a file of variables sets."""
+        return self.vaulted.get(str(path)) or self._file(path).keys
+
+    def listing(self) -> Iterator[InventoryFile]:
+        """The files that list hosts, the newest inventory's first."""
+        for inventory in self.inventories[::-1]:
+            paths = [inventory] if inventory.is_file() else _listing(inventory)
+            yield from (self._file(path) for path in paths if path.is_file())
+
+    def of_variables(self) -> Iterator[tuple[str, str, InventoryFile]]:
+        """``host_vars`` or ``group_vars``, the host or group, and a file of its variables: all there are."""
+        for root in dict.fromkeys(map(_root, self.inventories)):
+            for kind in ("host_vars", "group_vars"):
+                owners = {_owner(path) for path in _entries(root / kind)}
+                for owner in sorted(owners):
+                    for path in _variable_files(root / kind, owner):
+                        yield kind, owner, self._file(path)
+
+    def _file(self, path: Path) -> InventoryFile:
+        return self._files.setdefault(path, InventoryFile(path))
 
 
 def find_broken_file(inventory: Path) -> str:
@@ -51,6 +104,22 @@ def find_broken_file(inventory: Path) -> str:
     return ""
 
 
+def _root(inventory: Path) -> Path:
+    return inventory if inventory.is_dir() else inventory.parent
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _listing(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if not path.name.endswith(_PASSED_OVER)]
+
+
+def _owner(path: Path) -> str:
+    return path.stem if path.is_file() and path.suffix in _SUFFIXES else path.name
+
+
 def _variable_files(folder: Path, owner: str) -> Iterator[Path]:
     for suffix in sorted(_SUFFIXES):
         path = folder / f"{owner}{suffix}"
@@ -58,55 +127,3 @@ def _variable_files(folder: Path, owner: str) -> Iterator[Path]:
             yield from sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
         elif path.is_file():
             yield path
-
-
-def _inventory_files(inventory: Path) -> list[Path]:
-    if inventory.is_file():
-        return [inventory]
-    return sorted(path for path in inventory.iterdir() if path.is_file())
-
-
-def _line_of_key(path: Path, name: str) -> int:
-    """1-based line of a top-level key; 0 when the file has none, is vaulted or is no YAML."""
-    return _line_in(_composed(path), name)
-
-
-def _composed(path: Path) -> yaml.Node | None:
-    try:
-        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
-
-
-def _line_in(node: yaml.Node | None, name: str) -> int:
-    if not isinstance(node, yaml.MappingNode):
-        return 0
-    return next((key.start_mark.line + 1 for key, _ in node.value if key.value == name), 0)
-
-
-def _line_in_groups(path: Path, host: str, groups: Sequence[str], name: str) -> int:
-    """1-based line in an inventory in YAML: of the host's own variable, else of its innermost group's."""
-    mappings = list(_mappings(_composed(path), ()))
-    owners = [("hosts", host), *((group, "vars") for group in groups)]
-    found = (_line_in(node, name) for owner in owners for trail, node in mappings if trail[-2:] == owner)
-    return next((line for line in found if line), 0)
-
-
-def _mappings(node: yaml.Node | None, trail: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], yaml.Node]]:
-    """All mappings with the keys that lead to them."""
-    if isinstance(node, yaml.MappingNode):
-        yield trail, node
-        for key, value in node.value:
-            yield from _mappings(value, (*trail, str(key.value)))
-
-
-def _line_of_text(path: Path, name: str) -> int:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return 0
-    for number, line in enumerate(lines, start=1):
-        words = line.replace("=", " ").replace(":", " ").split()
-        if name in words and not line.lstrip().startswith("#"):
-            return number
-    return 0

@@ -18,6 +18,7 @@ _MODULES = (
     "localai_deploy.domain.pve.explanations",
     "localai_deploy.domain.pve.card_explanations",
     "localai_deploy.domain.safetensors.explanations",
+    "localai_deploy.domain.wsl.explanations",
     "localai_deploy.hub.explanations",
     "localai_deploy.targets.explanations",
     "localai_deploy.provisioner.explanations",

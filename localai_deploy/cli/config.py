@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localai_deploy.cli.config_check import check
+from localai_deploy.cli.node_trust import Trust, warn_of_insecure
 from localai_deploy.cli.options import (
-    Trust,
     deployment_options,
     host_options,
     hosts_from,
-    warn_of_insecure,
 )
 from localai_deploy.cli.output import HOST_VARIABLES, error_data, load_schema, print_json, schema_names
 from localai_deploy.cli.terminal import hanging, show, width_of
@@ -163,19 +163,7 @@ def _value_lines(value: object) -> list[str]:
     return [str(value)]
 
 
-@config.command(
-    short_help="Check an inventory's every value.",
-    epilog="Example: localai-deploy config check -i inventories/home",
-)
-@click.argument("hosts", nargs=-1, metavar="[HOST]...")
-@host_options
-def check(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
-    """Read the inventory and check every value; exit 2 names file and line of what is wrong."""
-    names = [host.spec().name for host in hosts_from(hosts, options)]
-    if options["output"] == "json":
-        print_json("config-check", hosts=names)
-    else:
-        show(f"fine: {', '.join(names)} ({len(names)} host{'' if len(names) == 1 else 's'})")
+config.add_command(check)
 
 
 def _complete_schema(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from localai_deploy.domain.fit.choice import Choice, Option, layers_text
@@ -10,6 +11,12 @@ from localai_deploy.domain.fit.machine import Machine
 from localai_deploy.domain.fit.offer import Candidate
 from localai_deploy.domain.fit.speed import LIKELY, PROMPT_TOKENS, Speed
 from localai_deploy.domain.fit.wish import Wish
+from localai_deploy.workflow.second_opinion import SecondOpinion
+
+CONVERTED = (
+    "these are safetensors, which no runtime of this program serves: the figures are those of a GGUF made "
+    "from them; publishers keep one in a repository named …-GGUF"
+)
 
 
 def option_data(option: Option, machine: Machine) -> dict[str, Any]:
@@ -67,6 +74,8 @@ def _device_data(need: DeviceNeed, memory_bytes: int) -> dict[str, Any]:
         "kv_bytes": need.kv_bytes,
         "compute_bytes": need.compute_bytes,
         "context_overhead_bytes": need.context_overhead_bytes,
+        "draft_bytes": need.draft_bytes,
+        "projector_bytes": need.projector_bytes,
         "margin_bytes": need.margin_bytes,
         "total_bytes": need.total_bytes,
         "memory_bytes": memory_bytes or None,
@@ -109,9 +118,17 @@ def near_data(option: Option) -> dict[str, Any]:
     }
 
 
-def assumptions(machine: Machine) -> list[str]:
-    """What figures rest on that nobody looked at."""
-    found = []
+def opinion_data(opinion: SecondOpinion) -> dict[str, Any]:
+    """What the runtime's own dry run says."""
+    return {"skipped": opinion.skipped, "devices": [asdict(told) for told in opinion.devices]}
+
+
+def assumptions(machine: Machine, *, converted: bool = False) -> list[str]:
+    """What figures rest on that nobody looked at.
+
+    :param converted: the repository holds original weights.
+    """
+    found = [CONVERTED] if converted else []
     if not machine.host_bandwidth_bytes_s:
         found.append(
             f"host memory reads {LIKELY.host_bytes_s / 1e9:g} GB/s (25 to 60 in the range): --host-bandwidth"

@@ -67,7 +67,7 @@ def _machines(wanted: Asked) -> list[Machine]:
 
 
 def _largest_room(wanted: Asked) -> int:
-    return max((card.memory_bytes for card in wanted.machine.cards), default=wanted.room_bytes)
+    return max((card.memory_bytes for card in wanted.machine.cards), default=wanted.machine.room_bytes)
 
 
 def _short(text: str) -> str:

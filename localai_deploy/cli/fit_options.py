@@ -21,10 +21,9 @@ from localai_deploy.domain.units import format_bytes, parse_bytes
 from localai_deploy.errors import InputError, LocalaiError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_CACHE_TYPES = click.Choice(list(CACHE_BITS))
+_CACHE_TYPES = click.Choice([*CACHE_BITS, "auto"])
 _EVERYTHING = ("auto", "all", "99")
 """99 is how people write all layers, also of models that have more."""
-_ROOM_WITHOUT_MEMORY = 1 << 40
 DEFAULT_HUB = "https://huggingface.co"
 
 
@@ -37,70 +36,74 @@ class Asked:
     freedom: Freedom
     timing: Timing | None
 
-    @property
-    def room_bytes(self) -> int:
-        """Memory there is for a model, as far as it is known."""
-        cards = sum(card.memory_bytes - self.machine.reserve_bytes for card in self.machine.cards)
-        return max(cards, 0) or self.machine.ram_bytes or _ROOM_WITHOUT_MEMORY
+
+_WRITING = (
+    click.option("--hub", envvar="HF_ENDPOINT", default=DEFAULT_HUB, help="Base URL of the model hub."),
+    click.option(
+        "--picture", type=click.Path(path_type=Path), help="With --matrix: also draw it, as .svg or .png."
+    ),
+    click.option("--csv", type=click.Path(path_type=Path), help="With --matrix: also write it as CSV."),
+    click.option("--matrix", is_flag=True, help="Models by cards: each --gpu and --vram by itself."),
+    click.option(
+        "--calibration",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="What `fit --measured … -o json` printed on this machine: later figures rest on it.",
+    ),
+    click.option("--measured", type=float, help="Tokens/s of generation that were measured here."),
+)
+_MACHINE = (
+    click.option("--host-bandwidth", type=float, help="Of the host's memory, GB/s. [assumed: 40]"),
+    click.option("--bandwidth", type=float, help="Of the cards given by --vram, GB/s."),
+    click.option("--reserve", metavar="SIZE", help="Left free on each card. [default: 1GiB]"),
+    click.option("--ram", metavar="SIZE", help="The host's memory; without it none is judged."),
+    click.option("--node", metavar="N", help="The cards and the memory of a Proxmox node."),
+    click.option("--host", "real", is_flag=True, help="This machine's own cards and memory."),
+    click.option("--vram", metavar="SIZE", multiple=True, help="A card of this memory, as 8GiB; several."),
+    click.option(
+        "--gpu", metavar="ID|NAME", multiple=True, help="A card: 10de:2204, 'RTX 3090'; several together."
+    ),
+)
+_WISH = (
+    click.option("--cpu-moe", metavar="N|auto", help="Blocks whose experts stay on the host."),
+    click.option(
+        "--parallel", type=click.IntRange(1), default=1, show_default=True, help="Slots of the server."
+    ),
+    click.option("--cache-type-v", type=_CACHE_TYPES, default="f16", help="Of values. [default: f16]"),
+    click.option(
+        "--cache-type-k",
+        type=_CACHE_TYPES,
+        default="f16",
+        help="Of keys; auto: q8_0 for both where cards then hold more. [default: f16]",
+    ),
+    click.option(
+        "--ubatch",
+        type=click.IntRange(1),
+        default=512,
+        show_default=True,
+        help="Tokens computed at once.",
+    ),
+    click.option(
+        "--flash-attention", type=click.Choice(["on", "off", "auto"]), default="auto", help="auto is on."
+    ),
+    click.option("--gpu-layers", metavar="N|all|auto", default="auto", help="99 means all. [default: auto]"),
+    click.option("--context", metavar="N|max", default="4096", help="Tokens of all slots. [default: 4096]"),
+)
+_MODEL = (
+    click.option("--projector", metavar="REF", help="What turns pictures or sound into embeddings."),
+    click.option("--draft", metavar="REF", help="A small model beside it that guesses tokens ahead."),
+    click.option(
+        "--model",
+        metavar="REF",
+        multiple=True,
+        help="hf:ORG/REPO/FILE, hf:ORG/REPO (the quantisation is chosen), a catalogue name, "
+        "https://…, or a path. Without it: one of the catalogue's that the cards take.",
+    ),
+)
 
 
 def fit_options(command: Command) -> Command:
-    """Options of ``fit``, in the order of its help."""
-    for option in (
-        click.option("--hub", envvar="HF_ENDPOINT", default=DEFAULT_HUB, help="Base URL of the model hub."),
-        click.option(
-            "--picture", type=click.Path(path_type=Path), help="With --matrix: also draw it, as .svg or .png."
-        ),
-        click.option("--csv", type=click.Path(path_type=Path), help="With --matrix: also write it as CSV."),
-        click.option("--matrix", is_flag=True, help="Models by cards: each --gpu and --vram by itself."),
-        click.option(
-            "--calibration",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="What `fit --measured … -o json` printed on this machine: later figures rest on it.",
-        ),
-        click.option("--measured", type=float, help="Tokens/s of generation that were measured here."),
-        click.option("--host-bandwidth", type=float, help="Of the host's memory, GB/s. [assumed: 40]"),
-        click.option("--bandwidth", type=float, help="Of the cards given by --vram, GB/s."),
-        click.option("--reserve", metavar="SIZE", help="Left free on each card. [default: 1GiB]"),
-        click.option("--cpu-moe", metavar="N|auto", help="Blocks whose experts stay on the host."),
-        click.option(
-            "--parallel", type=click.IntRange(1), default=1, show_default=True, help="Slots of the server."
-        ),
-        click.option("--cache-type-v", type=_CACHE_TYPES, default="f16", help="Of values. [default: f16]"),
-        click.option("--cache-type-k", type=_CACHE_TYPES, default="f16", help="Of keys. [default: f16]"),
-        click.option(
-            "--ubatch",
-            type=click.IntRange(1),
-            default=512,
-            show_default=True,
-            help="Tokens computed at once.",
-        ),
-        click.option(
-            "--flash-attention", type=click.Choice(["on", "off", "auto"]), default="auto", help="auto is on."
-        ),
-        click.option(
-            "--gpu-layers", metavar="N|all|auto", default="auto", help="99 means all. [default: auto]"
-        ),
-        click.option(
-            "--context", metavar="N|max", default="4096", help="Tokens of all slots. [default: 4096]"
-        ),
-        click.option("--ram", metavar="SIZE", help="The host's memory; without it none is judged."),
-        click.option("--node", metavar="N", help="The cards and the memory of a Proxmox node."),
-        click.option("--host", "real", is_flag=True, help="This machine's own cards and memory."),
-        click.option(
-            "--vram", metavar="SIZE", multiple=True, help="A card of this memory, as 8GiB; several."
-        ),
-        click.option(
-            "--gpu", metavar="ID|NAME", multiple=True, help="A card: 10de:2204, 'RTX 3090'; several together."
-        ),
-        click.option(
-            "--model",
-            metavar="REF",
-            multiple=True,
-            help="hf:ORG/REPO/FILE, hf:ORG/REPO (the quantisation is chosen), a catalogue name, "
-            "https://…, or a path. Without it: one of the catalogue's that the cards take.",
-        ),
-    ):
+    """Options of ``fit``; click lists those first that are given last."""
+    for option in (*_WRITING, *_WISH, *_MACHINE, *_MODEL):
         command = option(command)
     return node_options(command)
 
@@ -112,6 +115,7 @@ def asked(options: Mapping[str, Any]) -> Asked:
     :raises LocalaiError: ``fit-wish-impossible``.
     """
     layers, experts = options["gpu_layers"], options["cpu_moe"]
+    types = (options["cache_type_k"], options["cache_type_v"])
     machine = machine_of(options)
     _refuse_contradiction(options)
     wish = Wish(
@@ -119,13 +123,15 @@ def asked(options: Mapping[str, Any]) -> Asked:
         gpu_layers=ALL_LAYERS if layers in _EVERYTHING else _whole("--gpu-layers", layers),
         flash_attention=options["flash_attention"] != "off",
         ubatch=options["ubatch"],
-        cache_type_k=cast("CacheType", options["cache_type_k"]),
-        cache_type_v=cast("CacheType", options["cache_type_v"]),
+        cache_type_k=_cache_type(types[0]),
+        cache_type_v=_cache_type(types[1]),
         parallel=options["parallel"],
         cpu_expert_layers=0 if experts in {None, "auto"} else _whole("--cpu-moe", experts),
     )
     chosen_experts = experts == "auto" or (experts is None and layers == "auto")
-    freedom = Freedom(layers == "auto", chosen_experts, context=options["context"] == "max")
+    freedom = Freedom(
+        layers == "auto", chosen_experts, options["context"] == "max", types == ("auto", "auto")
+    )
     return Asked(machine, wish, freedom, _timing(options["calibration"]))
 
 
@@ -165,8 +171,15 @@ def cards_of(names: Sequence[str], sizes: Sequence[str], bandwidth_gb_s: float =
     ]
 
 
+def _cache_type(text: str) -> CacheType:
+    return cast("CacheType", "f16" if text == "auto" else text)
+
+
 def _refuse_contradiction(options: Mapping[str, Any]) -> None:
-    if options["flash_attention"] == "off" and options["cache_type_v"] not in UNQUANTISED:
+    types = options["cache_type_k"], options["cache_type_v"]
+    if "auto" in types and types != ("auto", "auto"):
+        raise InputError("usage", "--cache-type-k auto and --cache-type-v auto go together")
+    if options["flash_attention"] == "off" and _cache_type(types[1]) not in UNQUANTISED:
         raise LocalaiError(
             "fit-wish-impossible",
             "a server cannot be started like this",

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import click
 
 from localai_deploy.domain.fit.choice import Choice, Option, layers_text, option_of, shortage_text
+from localai_deploy.domain.fit.dry_run import TOOL, difference_text
 from localai_deploy.domain.fit.estimate import MARGINS, DeviceNeed
 from localai_deploy.domain.fit.machine import Machine
 from localai_deploy.domain.fit.speed import PROMPT_TOKENS, Speed
 from localai_deploy.domain.fit.wish import ALL_LAYERS, Wish
 from localai_deploy.domain.units import format_bytes
+from localai_deploy.workflow.second_opinion import SecondOpinion
 
 BAR = 24
-_PARTS = (("weights", "█"), ("cache", "▓"), ("compute", "▒"), ("CUDA", "░"))
+_PARTS = (
+    ("weights", "█"),
+    ("cache", "▓"),
+    ("compute", "▒"),
+    ("CUDA", "░"),
+    ("draft", "▚"),
+    ("projector", "▞"),
+)
+_ALWAYS = 4
+"""So many parts are shown also where they are nothing."""
 GIB = 1 << 30
 _NOT_EXACT = "sizes follow from another quantisation's header"
 
@@ -57,16 +68,21 @@ def device_lines(option: Option, machine: Machine) -> Iterator[str]:
     names = [*(card.name for card in machine.cards), "host"]
     there = [*(card.memory_bytes for card in machine.cards), machine.ram_bytes]
     width = max(map(len, names))
-    heads = [*(f"{name} {mark}" for name, mark in _PARTS), "margin", "of GiB"]
+    needs = option.estimate.devices
+    parts = [at for at in range(len(_PARTS)) if at < _ALWAYS or any(_parts(need)[at] for need in needs)]
+    heads = [*(" ".join(_PARTS[at]) for at in parts), "margin", "of GiB"]
     yield f"  {'':<{width}}  {'':<{BAR}} {'GiB':>6}  " + "".join(f"{head:>11}" for head in heads)
-    for name, need, size in zip(names, option.estimate.devices, there, strict=True):
-        row = "".join(f"{one / GIB:>11.2f}" for one in (*_parts(need), need.margin_bytes))
+    for name, need, size in zip(names, needs, there, strict=True):
+        row = "".join(
+            f"{one / GIB:>11.2f}" for one in (*(_parts(need)[at] for at in parts), need.margin_bytes)
+        )
         of = f"{size / GIB:>11.2f}" if size else f"{'?':>11}"
         yield f"  {name:<{width}}  {_bar(need, size)} {need.total_bytes / GIB:>6.2f}  {row}{of}"
 
 
 def _parts(need: DeviceNeed) -> list[int]:
-    return [need.weights_bytes, need.kv_bytes, need.compute_bytes, need.context_overhead_bytes]
+    own = [need.weights_bytes, need.kv_bytes, need.compute_bytes, need.context_overhead_bytes]
+    return [*own, need.draft_bytes, need.projector_bytes]
 
 
 def _bar(need: DeviceNeed, memory_bytes: int) -> str:
@@ -77,6 +93,16 @@ def _bar(need: DeviceNeed, memory_bytes: int) -> str:
         reached += size
         drawn += mark * (round(reached / whole * BAR) - len(drawn))
     return drawn[: BAR - 1] + ">" if len(drawn) > BAR else f"{drawn:·<{BAR}}"
+
+
+def opinion_lines(option: Option, opinion: SecondOpinion) -> Iterator[str]:
+    """The runtime's own dry run, and how it differs."""
+    if opinion.skipped:
+        yield f"second opinion: none: {opinion.skipped}"
+        return
+    yield f"second opinion: {TOOL}; in brackets its difference; its compute is for a whole batch of answers"
+    for need, told in zip(option.estimate.devices, opinion.devices, strict=True):
+        yield f"  {difference_text(need, told)}"
 
 
 def speed_lines(option: Option, machine: Machine) -> Iterator[str]:
@@ -127,25 +153,3 @@ def rejected_lines(choice: Choice) -> Iterator[str]:
 def shortage_lines(option: Option) -> str:
     """What is too small, on one line."""
     return "; ".join(map(shortage_text, option.shortages))
-
-
-def near_lines(near: Sequence[Option], wished: Wish) -> list[str]:
-    """The nearest possible ways, one a line: what to change of the wish, and what comes of it."""
-    lines = []
-    for option in near:
-        rate = option.speed.generation
-        speed = f", about {rate:.3g} tokens/s" if rate else ""
-        changed = _changed(wished, option) or option.candidate.name
-        lines.append(f"{changed} ({layers_text(option)}{speed})")
-    return lines
-
-
-def _changed(wished: Wish, option: Option) -> str:
-    """Options of ours that differ from the wish."""
-    names = ("context", "gpu_layers", "cpu_expert_layers", "cache_type_k", "cache_type_v")
-    flags = ("--context", "--gpu-layers", "--cpu-moe", "--cache-type-k", "--cache-type-v")
-    return " ".join(
-        f"{flag} {getattr(option.wish, name)}"
-        for flag, name in zip(flags, names, strict=True)
-        if getattr(option.wish, name) != getattr(wished, name)
-    )

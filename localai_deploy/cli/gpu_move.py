@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localai_deploy.cli.gpu_nodes import NODE, one_connection
+from localai_deploy.cli.gpu_nodes import NODE, inventory_hosts, one_connection
 from localai_deploy.cli.options import node_options, require_consent, yes_option
 from localai_deploy.cli.output import print_json
 from localai_deploy.cli.progress import say
@@ -18,6 +18,7 @@ from localai_deploy.domain.pve.card_listing import CardRow
 from localai_deploy.domain.pve.card_move import CardMove, find_vm
 from localai_deploy.domain.pve.gpu_selection import CardChoice
 from localai_deploy.errors import LocalaiError
+from localai_deploy.workflow.card_inventory import CardLines
 from localai_deploy.workflow.card_look import NodeLook, look_at, make_mapping, planned_move
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def move(card: str, target: str, **options: Any) -> None:  # noqa: ANN401
         require_consent(f"Give {choice.card} to {vm.holder}?", yes=options["yes"])
         make_mapping(look, choice)
         notes = _mover(look, choice, options["timeout_s"]).move(planned)
+    lines = CardLines(inventory_hosts(options), look, choice, planned.names)
+    giver = planned.before.source
+    notes += (*(lines.against_giver(giver.holder.name) if giver else ()), *lines.against_taker(vm.name))
     _tell_move(look, choice, planned, notes, changed=needed, output=options["output"])
 
 
@@ -71,7 +75,7 @@ def _is_settled(look: NodeLook, choice: CardChoice, planned: CardMove) -> bool:
     """Whether the VM runs with the card, and its lease says so or nobody's does."""
     owner = _row(look, choice).owner
     lease = owner.lease if owner else None
-    return planned.is_done and (lease is not None and lease.before is None)
+    return planned.is_done and not planned.unnoted and lease is not None and lease.before is None
 
 
 def _tell_move(
@@ -90,10 +94,14 @@ def _tell_move(
             notes=list(notes),
         )
         return
-    for text in notes:
-        note(click.style(f"! {text}", fg="yellow"))
+    _warn(notes)
     done = "has" if changed else "has already"
     show(f"{planned.target.holder} {done} {choice.card}")
+
+
+def _warn(notes: Iterable[str]) -> None:
+    for text in notes:
+        note(click.style(f"! {text}", fg="yellow"))
 
 
 @click.command(
@@ -109,7 +117,8 @@ def _tell_move(
 def release(what: str, **options: Any) -> None:  # noqa: ANN401
     """Shut the VM down that has the card, and take its lease away.
 
-    The VM keeps the card in its config, and takes it again when it is started and the card is free.
+    The VM keeps the card in its config, and takes it when somebody starts it and the card is free; its next
+    `up` takes the card out of there, unless --gpu or localai_gpu names one again.
     """
     look = look_at(one_connection(options), say)
     freed = _to_be_freed(look, what)
@@ -120,13 +129,34 @@ def release(what: str, **options: Any) -> None:  # noqa: ANN401
         require_consent("Free this?", yes=options["yes"])
         for row in freed:
             _release(look, row, options["timeout_s"])
+    notes = _lines_of_givers(look, freed, options)
     if options["output"] == "json":
-        print_json("gpu-release", node=look.node, freed=[_freed_data(look, row) for row in freed])
+        print_json(
+            "gpu-release",
+            node=look.node,
+            freed=[_freed_data(look, row) for row in freed],
+            notes=notes,
+        )
         return
+    _warn(notes)
     for row in freed:
         show(f"{row.card} is free")
     if not freed:
         show("nobody has it: nothing was done")
+
+
+def _lines_of_givers(look: NodeLook, rows: Iterable[CardRow], options: Mapping[str, Any]) -> list[str]:
+    owned = [(row, owner) for row in rows if (owner := _owner(look, row)) is not None]
+    hosts = inventory_hosts(options) if owned else ()
+    return [
+        line
+        for row, owner in owned
+        for line in CardLines(hosts, look, _choice(row), row.names).against_giver(owner.name)
+    ]
+
+
+def _choice(row: CardRow) -> CardChoice:
+    return CardChoice(row.card, row.mapping, row.mapping.name if row.mapping else "")
 
 
 def _to_be_freed(look: NodeLook, what: str) -> list[CardRow]:
@@ -151,10 +181,9 @@ def _show_release(look: NodeLook, rows: Iterable[CardRow]) -> None:
 
 
 def _release(look: NodeLook, row: CardRow, timeout_s: int) -> None:
-    choice = CardChoice(row.card, row.mapping, row.mapping.name if row.mapping else "")
-    mover, owner = _mover(look, choice, timeout_s), _owner(look, row)
+    mover, owner = _mover(look, _choice(row), timeout_s), _owner(look, row)
     if owner is not None:
-        mover.switch_off(owner)
+        mover.release(owner, row.names)
     for mapping in row.mappings:
         mover.leases.free(mapping.name)
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from localai_deploy.cli.options import node_from, warn_of_insecure
+from localai_deploy.cli.node_trust import warn_of_insecure
+from localai_deploy.cli.options import node_from
 from localai_deploy.cli.progress import say
+from localai_deploy.cli.terminal import note
 from localai_deploy.domain.pve.credentials import NodeConnection
-from localai_deploy.errors import InputError
+from localai_deploy.errors import InputError, LocalaiError
 from localai_deploy.sandbox_record import NODE as SANDBOX
 from localai_deploy.workflow.card_look import nodes_of_cluster
+
+if TYPE_CHECKING:
+    from localai_deploy.inventory import InventoryHost
 
 NODE = click.option(
     "--node",
@@ -39,6 +44,21 @@ def node_connections(options: Mapping[str, Any]) -> list[NodeConnection]:
         found = nodes_of_cluster(nodes.connection(any_node), say)
     warn_of_insecure(found)
     return found
+
+
+def inventory_hosts(options: Mapping[str, Any]) -> tuple[InventoryHost, ...]:
+    """All hosts of the inventory, to name its lines; none where there is none, or it cannot be read whole."""
+    from localai_deploy.inventory import Overrides, load_hosts
+
+    if not options.get("inventory"):
+        return ()
+    place = options["inventory"], Overrides(), options.get("vault_password_file")
+    try:
+        return tuple(load_hosts((), *place, only_shown=True))
+    except LocalaiError as error:
+        if error.error_id != "host-missing":
+            note(click.style(f"! the inventory is not looked at: {error}", fg="yellow"))
+        return ()
 
 
 def one_connection(options: Mapping[str, Any]) -> NodeConnection:

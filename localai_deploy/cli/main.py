@@ -25,6 +25,7 @@ PROGRAM = "localai-deploy"
 _NOBODY_LISTENS = (errno.EPIPE, errno.EIO)
 """The reader of a pipe went away, or the terminal was closed."""
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("localai_deploy.cli.init:init", "Begin an inventory: a few questions, or flags."),
     "up": ("localai_deploy.cli.up:up", "Plan, confirm, install, verify: a local AI on a host."),
     "plan": ("localai_deploy.cli.plan:plan", "Show what `up` would do and why; change nothing."),
     "render": ("localai_deploy.cli.render:render", "Write the Ansible project that `up` would run."),
@@ -34,6 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "model": ("localai_deploy.cli.model:model", "Pull, list, verify and remove models on hosts."),
     "fit": ("localai_deploy.cli.fit:fit", "Tell what runs on which card, and how fast."),
     "gpu": ("localai_deploy.cli.gpu:gpu", "Tell what cards are and who has them; give them away."),
+    "driver": (
+        "localai_deploy.cli.driver:driver",
+        "Upgrade NVIDIA's driver, take that back, prepare Secure Boot.",
+    ),
     "node": ("localai_deploy.cli.node:node", "Give a Proxmox node what our VMs need."),
     "inventory": (
         "localai_deploy.cli.inventory:inventory",

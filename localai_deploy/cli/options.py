@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from localai_deploy.cli.completion import complete_reference
-from localai_deploy.cli.terminal import note
+from localai_deploy.cli.node_trust import warn_of_insecure
 from localai_deploy.domain.settings import BY_NAME, Sourced
 from localai_deploy.errors import ExitCode, InputError, LocalaiError
 
 if TYPE_CHECKING:
     from localai_deploy.domain.pve.credentials import NodeConnection
-    from localai_deploy.inventory import InventoryHost
+    from localai_deploy.inventory import InventoryHost, Overrides
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -28,6 +28,8 @@ _FLAG_SETTINGS = {
     "gpu_accept": "localai_gpu_accept",
     "context": "localai_context_length",
     "parallel": "localai_parallel",
+    "gpu_layers": "localai_gpu_layers",
+    **{name: f"localai_{name}" for name in ("cache_type_k", "cache_type_v", "flash_attention", "ubatch")},
     "bind": "localai_bind",
     "port": "localai_port",
     "accept_host_key": "localai_host_key",
@@ -89,6 +91,13 @@ def host_options(command: Command) -> Command:
     """What every command takes that reaches hosts."""
     for option in (
         click.option(
+            "-l",
+            "--limit",
+            metavar="PATTERN",
+            default="",
+            help="Only these hosts of the inventory, as ansible-playbook takes it.",
+        ),
+        click.option(
             "-K", "--ask-become-pass", is_flag=True, help="Ask for the sudo password on the terminal."
         ),
         click.option(
@@ -115,14 +124,18 @@ def deployment_options(command: Command) -> Command:
         _setting("--port", type=int),
         _setting("--bind", metavar="ADDRESS"),
         _setting("--parallel", type=int),
+        _setting("--ubatch", type=int),
+        _setting("--flash-attention", metavar="on|off"),
+        *(_setting(f"--cache-type-{part}", metavar="TYPE") for part in "vk"),
+        _setting("--gpu-layers", metavar="N|all|auto"),
         _setting("--context", type=int),
         _setting("--runtime"),
         click.option(
             "--model",
             metavar="REF",
             shell_complete=complete_reference,
-            help="Model to serve: a name (model catalogue), hf:ORG/REPO/FILE[@REVISION], "
-            "https://…#sha256=… or file:PATH.",
+            help="Model to serve: a name (model catalogue), hf:ORG/REPO/FILE[@REVISION], hf:ORG/REPO (its "
+            "quantisation is chosen), https://…#sha256=… or file:PATH.",
         ),
     ):
         command = option(command)
@@ -178,15 +191,21 @@ def hosts_from(
     names: tuple[str, ...], options: Mapping[str, Any], *, only_shown: bool = False
 ) -> list[InventoryHost]:
     """The hosts that arguments and options of a command stand for; see :func:`load_hosts`."""
-    from localai_deploy.inventory import Overrides, load_hosts
+    from localai_deploy.inventory import load_hosts
 
-    password = _ask_password() if options.get("ask_become_pass") else ""
-    overrides = Overrides(_flag_settings(options), password, insecure=bool(options.get("insecure")))
     names = _vm_names(names, options)
-    place = options.get("inventory"), overrides, options.get("vault_password_file")
-    hosts = load_hosts(names, *place, only_shown=only_shown)
+    place = options.get("inventory"), overrides_of(options), options.get("vault_password_file")
+    hosts = load_hosts(names, *place, limit=options.get("limit", ""), only_shown=only_shown)
     warn_of_insecure(host.vm.node for host in hosts if host.vm)
     return hosts
+
+
+def overrides_of(options: Mapping[str, Any]) -> Overrides:
+    """What the flags of a command say for every host."""
+    from localai_deploy.inventory import Overrides
+
+    password = _ask_password() if options.get("ask_become_pass") else ""
+    return Overrides(_flag_settings(options), password, insecure=bool(options.get("insecure")))
 
 
 def existing_hosts_from(names: tuple[str, ...], options: Mapping[str, Any]) -> list[InventoryHost]:
@@ -222,23 +241,6 @@ def _vm_names(names: tuple[str, ...], options: Mapping[str, Any]) -> tuple[str, 
     if options["name"]:
         return (*names, options["name"])
     return names or (_DEFAULT_VM,) if options["node"] and not options.get("inventory") else names
-
-
-class Trust(NamedTuple):
-    """What of a node's connection decides whether its certificate is verified."""
-
-    host: str
-    fingerprint: str
-    insecure: bool
-
-
-def warn_of_insecure(nodes: Iterable[NodeConnection | Trust]) -> None:
-    """Say of which nodes no certificate is verified; a pinned one is, whatever is asked for."""
-    for host, pinned in sorted({(node.host, bool(node.fingerprint)) for node in nodes if node.insecure}):
-        text = f"! the TLS certificate of {host} is NOT verified: anybody in between can read the token"
-        if pinned:
-            text = f"! the TLS certificate of {host} is verified all the same: its fingerprint is pinned"
-        note(click.style(text, fg="red", bold=True))
 
 
 def host_from(name: str, options: Mapping[str, Any]) -> InventoryHost:

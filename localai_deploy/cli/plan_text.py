@@ -8,6 +8,8 @@ import click
 
 from localai_deploy.cli.terminal import advice, hanging
 from localai_deploy.domain.facts import HostFacts
+from localai_deploy.domain.fit.findings import offload_text
+from localai_deploy.domain.fit.planned import PlannedFit
 from localai_deploy.domain.plan import Action, Change, Finding, HostPlan, Severity, Step
 from localai_deploy.domain.units import format_bytes
 
@@ -31,6 +33,13 @@ def plan_lines(plan: HostPlan, facts: HostFacts | None = None, width: int = 0) -
     yield click.style(f"Plan for {plan.host}", bold=True) + (f"  ({_host_line(facts)})" if facts else "")
     for step in plan.steps:
         yield from _step_lines(step, width)
+    for one in plan.chosen:
+        text = f"{one.model}: {one.why}"
+        yield from hanging(text, first="  chosen        ", rest=" " * 16, width=width)
+        for other in one.not_chosen:
+            yield from hanging(other, first="    not         ", rest=" " * 16, width=width)
+    if plan.fit:
+        yield from hanging(_fit_text(plan.fit), first="  fit           ", rest=" " * 16, width=width)
     for finding in plan.warnings:
         yield from finding_lines(finding, width)
     for finding in plan.unknowns:
@@ -43,6 +52,11 @@ def plan_lines(plan: HostPlan, facts: HostFacts | None = None, width: int = 0) -
 def _host_line(facts: HostFacts) -> str:
     memory = format_bytes(facts.memory_bytes)
     return f"{facts.os_pretty_name}, {facts.architecture}, {facts.cpu_count} CPUs, {memory} memory"
+
+
+def _fit_text(fit: PlannedFit) -> str:
+    needs = (f"{format_bytes(one.total_bytes)} of {one.name}" for one in fit.devices if one.total_bytes)
+    return f"{offload_text(fit)} ({fit.basis}); the model takes {', '.join(needs)}"
 
 
 def _step_lines(step: Step, width: int) -> Iterator[str]:

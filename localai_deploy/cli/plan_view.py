@@ -15,9 +15,9 @@ from localai_deploy.cli.plan_text import plan_lines
 from localai_deploy.cli.progress import say
 from localai_deploy.cli.terminal import note, show, width_of
 from localai_deploy.domain.observations import Observation
-from localai_deploy.domain.plan import VM_STEPS, StepKind
+from localai_deploy.domain.plan import TAGS, VM_STEPS, StepKind
 from localai_deploy.domain.remains import observe_remains
-from localai_deploy.domain.spec import Choices
+from localai_deploy.domain.spec import FORKS, Choices
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.workflow import deploy as workflow
@@ -30,7 +30,8 @@ from localai_deploy.workflow.removal import Removal
 
 def choices_of(options: Mapping[str, Any]) -> Choices:
     """What is asked of the run itself."""
-    return Choices(update=options["update"], strict=options["strict"])
+    names = {name for tag in options.get("tags") or () for name in TAGS[tag]}
+    return Choices(options["update"], options["strict"], frozenset(names), options.get("forks", FORKS))
 
 
 def run_plan(hosts: Sequence[InventoryHost], options: Mapping[str, Any]) -> int:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import click
 
+from localai_deploy.cli.host_table import HostTable
 from localai_deploy.cli.live import LiveLines, all_paused
 from localai_deploy.cli.terminal import note
 from localai_deploy.domain.plan import StepKind
 from localai_deploy.domain.units import format_bytes
 from localai_deploy.provisioner.events import Event, TaskChanged, TaskFailed, TaskProgress, TaskStarted
 from localai_deploy.verifier.events import CheckProgress
+from localai_deploy.verifier.report import CheckResult
 
 PLAIN_INTERVAL_S = 10.0
 """Where lines cannot change, a waiting task is heard of that often."""
@@ -65,7 +67,10 @@ def duration(seconds: float) -> str:
 class RunProgress:
     """Follows a run: its steps (:class:`localai_deploy.workflow.apply.Listener`) and its checks."""
 
-    def __init__(self, *, verbose: bool = False, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, table: HostTable | None = None, *, verbose: bool = False, clock: Clock = time.monotonic
+    ) -> None:
+        self._table = table
         self._verbose = verbose
         self._clock = clock
         self._began = clock()
@@ -78,10 +83,12 @@ class RunProgress:
         self._live = LiveLines(self.lines)
 
     def lines(self) -> list[str]:
-        """What is at work now: the task and, below it, the hosts that wait or transfer something."""
+        """What is at work now: the task and, below it, all hosts, or those that wait or transfer."""
         elapsed = self._clock() - self._began
         first = f"{self._activity}  {duration(elapsed)}" if elapsed >= 1 else self._activity
         waiting = {**self._waiting, **{host: one.text() for host, one in list(self._transfers.items())}}
+        if self._table:
+            return [first, *self._table.lines(waiting)]
         width = max((len(host) for host in waiting), default=0)
         return [first, *(f"  {host:<{width}}  {text}" for host, text in waiting.items())]
 
@@ -94,6 +101,8 @@ class RunProgress:
         """Show which step begins."""
         self._hosts, self._step = tuple(hosts), kind.value
         self._begin(f"{kind.value}: {', '.join(hosts)}")
+        if self._table:
+            self._table.begin(kind.value, hosts)
         self._live.start()
 
     def task_event(self, event: Event) -> None:
@@ -111,6 +120,8 @@ class RunProgress:
     def step_ended(self, kind: StepKind, changed: Mapping[str, int], failed: Sequence[str]) -> None:
         """One line that stays."""
         self._live.stop()
+        if self._table:
+            self._table.end(changed, failed)
         mark, color = ("✗", "red") if failed else ("✓", "green")
         outcome = [f"failed on {', '.join(failed)}"] if failed else []
         good = {host: changed.get(host, 0) for host in self._hosts if host not in failed}
@@ -121,11 +132,19 @@ class RunProgress:
     def check_progress(self, progress: CheckProgress) -> None:
         """Show which check is at work, and how far it read a large file."""
         activity = f"verify: {progress.host}: {progress.title}"
+        if self._table:
+            self._table.begin(StepKind.VERIFY.value, [progress.host])
         if activity != self._activity:
             self._begin(activity)
         if progress.total_bytes:
             self._transfer(progress.host, progress.check_id, progress.done_bytes, progress.total_bytes)
         self._live.start()
+
+    def check_ended(self, result: CheckResult, line: str) -> None:
+        """Count a check, and write its line."""
+        if self._table:
+            self._table.check(result)
+        self.keep(line)
 
     def _begin(self, activity: str) -> None:
         self._activity, self._began = activity, self._clock()

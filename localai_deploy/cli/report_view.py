@@ -9,6 +9,7 @@ from typing import Any
 
 from localai_deploy.cli.check_view import verdict
 from localai_deploy.cli.failure import error_lines
+from localai_deploy.cli.memory_view import memory_data, memory_lines, memory_of
 from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.plan_view import obstacle, plan_data
 from localai_deploy.cli.terminal import hanging, show, width_of
@@ -18,6 +19,7 @@ from localai_deploy.domain.deployment import Deployment
 from localai_deploy.domain.gateway import Gateway
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.domain.units import format_bytes
+from localai_deploy.domain.wsl.findings import windows_access
 from localai_deploy.errors import ExitCode
 from localai_deploy.verifier.report import Outcome, Report
 from localai_deploy.workflow.apply import HostOutcome
@@ -98,11 +100,16 @@ def _host_data(one: Looked, result: DeployResult) -> dict[str, Any]:
         data |= endpoint_data(planned.deployment, planned.target.connection)
         data |= gateway_data(planned.deployment.spec.gateway, planned.target.connection)
         data["model"] = {"file_name": served.file_name, "sha256": served.sha256}
+        windows = windows_access(planned.facts.wsl, planned.deployment.spec.port)
+        data |= {"windows": windows} if windows else {}
     if one.host.name in result.written:
         data["inventory"] = str(result.written[one.host.name].resolve())
     if result.report:
         data["verification"] = verification_data(result.report, one.host.name)
         data["completion"] = dict(_completion(result.report, one.host.name))
+        memory = memory_of(result.report, one.host.name)
+        if memory and planned and planned.plan.fit:
+            data["memory"] = memory_data(planned.plan.fit, memory)
     return data
 
 
@@ -139,6 +146,11 @@ def _deployed_lines(
         yield from verdict(report, planned.host.name, f"; changed={outcome.changed}")
         yield from _service_lines(planned, planned.deployment)
         yield from _answer_lines(_completion(report, planned.host.name), width)
+        memory = memory_of(report, planned.host.name)
+        for text in memory_lines(planned.plan.fit, memory) if memory and planned.plan.fit else ():
+            yield from hanging(text, first="  memory    ", rest=" " * 12, width=width)
+    elif planned and planned.deployment:
+        yield f"{planned.host.name}: done, not verified (--tags); changed={outcome.changed}"
 
 
 def _service_lines(planned: PlannedHost, deployment: Deployment) -> Iterator[str]:
@@ -150,6 +162,8 @@ def _service_lines(planned: PlannedHost, deployment: Deployment) -> Iterator[str
     if gateway := deployment.spec.gateway:
         yield f"  gateway   {gateway.endpoint}/v1 for {', '.join(one.name for one in gateway.replicas)}"
         yield f"            key: sudo cat {paths.GATEWAY_API_KEY_FILE} (on the host)"
+    if windows := windows_access(planned.facts.wsl, deployment.spec.port):
+        yield f"  windows   {windows['endpoint']} on this PC; key: {windows['key_command']}"
     model = deployment.models[0]
     digest = model.sha256[:12] or "of the first download"
     yield f"  model     {model.file_name} ({format_bytes(model.size_bytes)}, sha256 {digest})"

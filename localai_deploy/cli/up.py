@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localai_deploy.cli.check_view import CheckLines
+from localai_deploy.cli.host_table import HostTable, ended_lines, table_of
 from localai_deploy.cli.options import (
     deployment_options,
     host_options,
@@ -23,6 +24,7 @@ from localai_deploy.cli.options import (
 from localai_deploy.cli.plan_view import choices_of, notice_unfinished, print_plans, run_plan
 from localai_deploy.cli.progress import RunProgress, say
 from localai_deploy.cli.report_view import print_report
+from localai_deploy.cli.run_options import forks_option, tags_option
 from localai_deploy.cli.terminal import note, width_of
 from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow.observe import PlannedHost
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 @deployment_options
 @vm_options
 @host_options
+@forks_option
+@tags_option
 @yes_option
 @click.option(
     "--write-inventory",
@@ -64,19 +68,28 @@ def up(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
         if any(one.plan.changes_host for one in ready):
             require_consent("Apply this plan?", yes=options["yes"])
         rest = Rest(choices_of(options), say, stack)
-        result = _deploy(ready, rest, verbose=options["verbose"])
+        table = table_of(looked)
+        result = _deploy(ready, rest, table, verbose=options["verbose"])
     if entries:
         result = _enter(entries, ready, result)
+    for line in ended_lines(table, result) if table and result.outcomes else ():
+        note(line)
     return print_report(looked, result, as_json=options["output"] == "json")
 
 
-def _deploy(ready: list[PlannedHost], rest: Rest, *, verbose: bool) -> workflow.DeployResult:
+def _deploy(
+    ready: list[PlannedHost], rest: Rest, table: HostTable | None, *, verbose: bool
+) -> workflow.DeployResult:
     if not ready:
         return workflow.DeployResult({}, None)
     lines = CheckLines([one.host.name for one in ready], width_of(sys.stderr))
-    with RunProgress(verbose=verbose) as progress:
+    with RunProgress(table, verbose=verbose) as progress:
         return workflow.deploy(
-            ready, progress, rest, lambda check: progress.keep(lines.of(check)), progress.check_progress
+            ready,
+            progress,
+            rest,
+            lambda check: progress.check_ended(check, lines.of(check)),
+            progress.check_progress,
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from localai_deploy.cli.bench_view import bench_lines
 from localai_deploy.cli.check_view import CheckLines, verdict
 from localai_deploy.cli.failure import error_lines
 from localai_deploy.cli.options import existing_hosts_from, host_options
@@ -30,6 +31,7 @@ from localai_deploy.workflow.together import Answer
 @click.option(
     "--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write the results as JUnit XML too."
 )
+@click.option("--bench", is_flag=True, help="Measure speed, memory and energy too; takes minutes.")
 def verify(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     """Check HOST against its deployment record (and the inventory, if given): exit 4 on a failure."""
     wanted = existing_hosts_from(hosts, options)
@@ -41,7 +43,8 @@ def verify(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
     with ExitStack() as stack:
         targets = workflow.open_targets(wanted, stack, say)
         answers = recorded_hosts(wanted, targets, say)
-        report = _check([one.value for one in answers if one.value], as_json=as_json)
+        planned = [one.value for one in answers if one.value]
+        report = _check(planned, as_json=as_json, measure=options["bench"])
     if junit:
         junit.write_text(report.junit_xml(), encoding="utf-8")
     if as_json:
@@ -60,7 +63,7 @@ def _nothing_there(node: str) -> LocalaiError:
     )
 
 
-def _check(planned: Sequence[PlannedHost], *, as_json: bool) -> Report:
+def _check(planned: Sequence[PlannedHost], *, as_json: bool, measure: bool) -> Report:
     if not planned:
         return Report(())
     lines = CheckLines([one.host.name for one in planned], width_of(sys.stdout))
@@ -70,7 +73,7 @@ def _check(planned: Sequence[PlannedHost], *, as_json: bool) -> Report:
             if not as_json:
                 progress.keep(lines.of(result), show)
 
-        return workflow.verify(planned, tell, progress.check_progress)
+        return workflow.verify(planned, tell, progress.check_progress, measure=measure)
 
 
 def _exit_code(report: Report, answers: Sequence[Answer[PlannedHost]]) -> int:
@@ -100,6 +103,7 @@ def _print_data(report: Report, answers: Sequence[Answer[PlannedHost]]) -> None:
 def _print_verdicts(report: Report, answers: Sequence[Answer[PlannedHost]]) -> None:
     width = width_of(sys.stdout)
     for one in answers:
-        lines = error_lines(one.error, width) if one.error else verdict(report, one.host.name)
-        for line in lines:
+        name = one.host.name
+        proven = [*bench_lines(report, name), *verdict(report, name)]
+        for line in error_lines(one.error, width) if one.error else proven:
             show(line)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from localai_deploy.domain import paths
+from localai_deploy.domain.fit.wish import UBATCH
 from localai_deploy.domain.lock import EnvironmentLock, LockedPackage
 from localai_deploy.domain.reference import ModelFile
 from localai_deploy.domain.spec import HostSpec
@@ -67,7 +68,12 @@ class Deployment:
             "context_length": self.spec.context_length,
             "parallel": self.spec.parallel,
             "gpu_layers": self.spec.gpu_layers,
-            **({"devices": list(self.spec.devices)} if self.spec.devices else {}),
+            **_only_set(
+                cpu_expert_layers=self.spec.cpu_expert_layers,
+                gpu_memory_bytes=self.spec.gpu_memory_bytes,
+                **self._not_usual(),
+                devices=list(self.spec.devices),
+            ),
             "service": {
                 "name": self.service_name,
                 "bind": self.spec.bind,
@@ -80,6 +86,17 @@ class Deployment:
             },
             **({"gateway": self.spec.gateway.record()} if self.spec.gateway else {}),
         }
+
+    def _not_usual(self) -> dict[str, Any]:
+        """What of the server's cache and batches is not as usual."""
+        spec = self.spec
+        usual = {"cache_type_k": "f16", "cache_type_v": "f16", "ubatch": UBATCH}
+        found = {key: told for key, value in usual.items() if (told := getattr(spec, key)) != value}
+        return found if spec.flash_attention else {**found, "flash_attention": "off"}
+
+
+def _only_set(**values: object) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value}
 
 
 def model_path(model: ModelFile) -> str:

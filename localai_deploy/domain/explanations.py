@@ -34,12 +34,6 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The mapping is checked before a host is looked at.",
         fix="Use the names conda, huggingface, pypi, miniforge, images, apt with base URLs.",
     ),
-    "model-missing": Explanation(
-        title="No model is named",
-        cause="Neither --model nor localai_models names one.",
-        detection="The specification of a host needs at least one model.",
-        fix="Add --model hf:ORG/REPO/FILE.gguf, or localai_models to the inventory.",
-    ),
     "os-unsupported": Explanation(
         title="The host's system is not supported",
         cause="The roles are written for Debian 12 and 13, Ubuntu 22.04 and 24.04.",
@@ -54,9 +48,9 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "systemd-missing": Explanation(
         title="systemd does not run on the host",
-        cause="The service is a systemd unit; containers and older WSL set-ups run without.",
+        cause="The service is a systemd unit; containers often run without.",
         detection="/run/systemd/system on the host.",
-        fix=("On WSL put systemd=true under [boot] in /etc/wsl.conf and restart the distribution."),
+        fix="Install systemd-sysv and boot with it. On WSL `up` switches it on (wsl-systemd-off).",
     ),
     "python-missing": Explanation(
         title="The host has no Python",
@@ -130,6 +124,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="A lock of apt or dpkg is held.",
         fix="Nothing to do: the base role waits up to five minutes.",
     ),
+    "packages-broken": Explanation(
+        title="The package database is not in order",
+        cause="An installation was cut off, or a package's own script failed; until then apt refuses others.",
+        detection="dpkg's states of packages, and its journal, while nobody holds the package database.",
+        fix="sudo dpkg --configure -a, then sudo apt-get --fix-broken install; its output names the package.",
+    ),
     "no-space": Explanation(
         title="The disk is too small",
         cause="Packages are unpacked and models are written whole beside a reserve of 10 %.",
@@ -198,6 +198,33 @@ EXPLANATIONS: dict[str, Explanation] = {
         cause="The name is in the inventory's group proxmox_nodes: VMs are made on it.",
         detection="The groups of the inventory.",
         fix="Name a VM: --node NODE --name VM, or a host with localai_node in the inventory.",
+    ),
+    "inventory-exists": Explanation(
+        title="An inventory is not begun where something is already",
+        cause="The directory that `init` was given exists.",
+        detection="The directory, before anything is asked and again when the files are written.",
+        fix="Name a new directory; or go on with the one that is there.",
+    ),
+    "node-unknown": Explanation(
+        title="A new inventory lacks the node or the VM that it speaks of",
+        cause="A VM was named for a node without an address, or a card for no VM.",
+        detection="`init` holds its flags or answers against each other.",
+        fix="Add --node NAME=ADDRESS, or --vm NAME=NODE, or correct the typo.",
+    ),
+    "inventory-name-twice": Explanation(
+        title="The inventory says a thing twice, and differently",
+        cause=(
+            "A host, group or variable stands twice in one mapping, of which only the last counts; or two "
+            "machines have one name, which Ansible takes for one host."
+        ),
+        detection="`config check` reads the inventory's files themselves.",
+        fix="Give one of them another name, or take it out, at the place that the message names.",
+    ),
+    "inventory-file-unused": Explanation(
+        title="A file of variables belongs to nobody",
+        cause="The file in host_vars or group_vars has nearly the name of a host or group: a typo.",
+        detection="`config check` compares the names of the files with those of hosts and groups.",
+        fix="Rename the file after the host or group, or remove it.",
     ),
     "variable-unknown": Explanation(
         title="The inventory sets a variable that does not exist",

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from localai_deploy.domain.gpu.nvidia_facts import NvidiaFacts
+from localai_deploy.domain.wsl.facts import WslFacts
+
 _CORRUPT_KEY = "$corrupt"
 
 
@@ -117,6 +120,9 @@ class HostFacts:
     :param files: path → fact, of the managed files that are there.
     :param gateway: the gateway's unit; ``None`` where nothing of a gateway is.
     :param apt_locked: another process holds a lock of apt or dpkg.
+    :param fit: what we recorded of how its model lies in memory.
+    :param driver: what our role wrote down of the card's driver.
+    :param packages_broken: what dpkg says of packages that are half installed; empty: there are none.
     """
 
     hostname: str
@@ -140,12 +146,17 @@ class HostFacts:
     deployment: Record = None
     lock: Record = None
     runtime: Record = None
+    fit: Record = None
     files: Mapping[str, FileFact] = field(default_factory=dict)
     unit: UnitFact = UnitFact()
     installed_packages: tuple[InstalledPackage, ...] = ()
     models: tuple[ModelFact, ...] = ()
     apt_locked: bool = False
     gateway: UnitFact | None = None
+    nvidia: NvidiaFacts = field(default_factory=NvidiaFacts)
+    driver: Record = None
+    packages_broken: str = ""
+    wsl: WslFacts = field(default_factory=WslFacts)
 
     def listener(self, port: int) -> Listener | None:
         """Find who listens on ``port``, on any address."""
@@ -158,9 +169,7 @@ class HostFacts:
     def to_data(self) -> dict[str, Any]:
         """Plain data for JSON; a corrupt record becomes ``{"$corrupt": reason}``."""
         data = {name: _plain(getattr(self, name)) for name in _FIELD_NAMES}
-        data["deployment"] = _record_to_data(self.deployment)
-        data["lock"] = _record_to_data(self.lock)
-        data["runtime"] = _record_to_data(self.runtime)
+        data |= {name: _record_to_data(getattr(self, name)) for name in _RECORDS}
         if self.gateway is None:
             del data["gateway"]
         return data
@@ -175,11 +184,13 @@ class HostFacts:
         for name, item in _ITEM_TYPES.items():
             if name in values:
                 values[name] = tuple(item(**one) for one in values[name])
-        for name in ("deployment", "lock", "runtime"):
+        for name in _RECORDS:
             values[name] = record_from_data(values.get(name))
         if "files" in values:
             values["files"] = {path: FileFact(**one) for path, one in values["files"].items()}
         values["cpu_flags"] = tuple(values.get("cpu_flags", ()))
+        values["nvidia"] = NvidiaFacts.from_data(values.get("nvidia", {}))
+        values["wsl"] = WslFacts.from_data(values.get("wsl", {}))
         values["unit"] = _unit_from_data(values.get("unit", {}))
         if "gateway" in values:
             values["gateway"] = _unit_from_data(values["gateway"])
@@ -190,6 +201,7 @@ def _unit_from_data(unit: Mapping[str, Any]) -> UnitFact:
     return UnitFact(**{**unit, "command": tuple(unit.get("command", ()))})
 
 
+_RECORDS = ("deployment", "lock", "runtime", "fit", "driver")
 _FIELD_NAMES = tuple(one.name for one in fields(HostFacts))
 _ITEM_TYPES: Mapping[str, Any] = {
     "listening": Listener,

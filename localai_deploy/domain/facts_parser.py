@@ -15,10 +15,12 @@ from localai_deploy.domain.facts import (
     UnitFact,
     record_from_data,
 )
+from localai_deploy.domain.gpu.nvidia_facts import nvidia_facts
 from localai_deploy.domain.listeners import kernel_listeners, socket_listeners
 from localai_deploy.domain.model_facts import model_facts
 from localai_deploy.domain.observation_sections import decode_sections, decode_text, printable
 from localai_deploy.domain.other_runtimes import Process, other_runtimes
+from localai_deploy.domain.wsl.facts import WslFacts, wsl_facts
 
 CPU_FLAGS = frozenset({"avx", "avx2", "avx512f", "f16c", "fma", "sse4_2", "asimd", "sve"})
 _PACKAGE_LINE = re.compile(r'(?:\./)?(.+\.json):( +)"(name|version|build|sha256)": "([^"\\]*)",?')
@@ -61,12 +63,17 @@ def parse_facts(output: str) -> HostFacts:
         deployment=_record(sections.get("deployment")),
         lock=_record(sections.get("lock")),
         runtime=_record(sections.get("runtime")),
+        fit=_record(sections.get("fit")),
         files=_files(sections.get("files", "")),
         unit=_unit(sections, "unit"),
         gateway=_unit(sections, "gateway") if "gateway" in sections else None,
         installed_packages=_packages(sections.get("packages", "")),
         models=model_facts(sections.get("models", ""), sections.get("records", "")),
         apt_locked=bool(sections.get("apt_locks", "").strip()),
+        nvidia=nvidia_facts(sections),
+        driver=_record(sections.get("driver")),
+        packages_broken=_line(sections, "packages_broken"),
+        wsl=_wsl(sections),
     )
 
 
@@ -90,9 +97,17 @@ def _key_values(text: str) -> dict[str, str]:
 
 
 def _virtualization(sections: Mapping[str, str]) -> str:
-    if told := _line(sections, "virtualization"):
+    told = _line(sections, "virtualization")
+    if told not in {"", "none", "microsoft"}:
         return told
-    return "wsl" if "microsoft" in sections.get("kernel_version", "").lower() else ""
+    has_card = sections.get("dxg", "").strip() and sections.get("wsl_libraries", "").strip()
+    return "wsl" if "microsoft" in sections.get("kernel_version", "").lower() or has_card else told
+
+
+def _wsl(sections: Mapping[str, str]) -> WslFacts:
+    if _virtualization(sections) != "wsl":
+        return WslFacts()
+    return wsl_facts(sections, _line(sections, "kernel"))
 
 
 def _memory(text: str) -> int:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Variant = Literal["cpu", "cuda"]
+Variant = Literal["cpu", "cuda12", "cuda13"]
+"""What a runtime computes on; of CUDA its major version."""
 
 
 @dataclass(frozen=True, slots=True)

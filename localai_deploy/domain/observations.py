@@ -7,7 +7,7 @@ to learn how far the unfinished step came. A step kind without an observation ca
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from enum import StrEnum
 from typing import Any
@@ -19,6 +19,7 @@ from localai_deploy.domain.lock import LockedPackage
 from localai_deploy.domain.plan import Change, StepKind
 from localai_deploy.domain.reference import ModelFile
 from localai_deploy.domain.units import format_bytes
+from localai_deploy.domain.wsl.findings import switches_systemd_on
 
 
 class State(StrEnum):
@@ -51,7 +52,17 @@ def observe_step(kind: StepKind, deployment: Deployment, facts: HostFacts) -> Ob
 
 
 def observe_prepare(deployment: Deployment, facts: HostFacts) -> Observation:
-    """Compare the ownership record."""
+    """Compare the ownership record, and on WSL whether systemd is switched on."""
+    seen = _observe_record(deployment, facts)
+    if not switches_systemd_on(facts):
+        return seen
+    change = Change(paths.WSL_CONF, "", "systemd=true under [boot]")
+    if seen.state is State.PRESENT:
+        return Observation(State.PARTIAL, "systemd is off", (change,))
+    return replace(seen, changes=(*seen.changes, change))
+
+
+def _observe_record(deployment: Deployment, facts: HostFacts) -> Observation:
     record = facts.deployment
     wanted = deployment.record()
     if record is None or isinstance(record, CorruptRecord):
@@ -217,8 +228,28 @@ def observe_verification(deployment: Deployment, facts: HostFacts) -> Observatio
     return Observation(State.PRESENT, "nothing is kept on the host")
 
 
+def observe_driver(deployment: Deployment, facts: HostFacts) -> Observation:
+    """Compare what our role wrote down of the driver, and the module that is loaded."""
+    driver = deployment.spec.driver
+    if driver is None or not driver.packages:
+        return Observation(State.PRESENT, f"driver {facts.nvidia.module_version} is left as it is")
+    offer, record = driver.choice.offer, facts.driver
+    wanted = f"{offer.version} ({offer.source}), {offer.modules} kernel modules"
+    if not isinstance(record, Mapping):
+        return Observation(State.ABSENT, "; ".join(driver.choice.reasons), (Change("driver", "", wanted),))
+    found = f"{record.get('version')} ({record.get('source')}), {record.get('modules')} kernel modules"
+    if found != wanted or record.get("packages") != list(driver.packages):
+        return Observation(State.DIFFERENT, f"it has {found}", (Change("driver", found, wanted),))
+    loaded = facts.nvidia.module_version
+    if loaded != str(offer.version):
+        change = Change("loaded module", loaded, str(offer.version))
+        return Observation(State.PARTIAL, f"{loaded or 'no module'} is loaded", (change,))
+    return Observation(State.PRESENT, f"driver {wanted} is loaded")
+
+
 OBSERVATIONS: Mapping[StepKind, Observe] = {
     StepKind.PREPARE: observe_prepare,
+    StepKind.DRIVER: observe_driver,
     StepKind.ENVIRONMENT: observe_environment,
     StepKind.RUNTIME: observe_runtime,
     StepKind.MODELS: observe_models,

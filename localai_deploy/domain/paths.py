@@ -11,12 +11,18 @@ DEPLOYMENT_FILE = f"{CONFIG_DIR}/deployment.json"
 PACKAGES_FILE = f"{CONFIG_DIR}/installed-packages.json"
 PACKAGES_BEFORE_FILE = f"{CONFIG_DIR}/packages-before.json"
 RUNTIME_FILE = f"{CONFIG_DIR}/runtime.json"
+FIT_FILE = f"{CONFIG_DIR}/fit.json"
+WSL_FILE = f"{CONFIG_DIR}/wsl.json"
 API_KEY_FILE = f"{CONFIG_DIR}/api-key"
 GATEWAY_SERVICE = "localai-gateway"
 GATEWAY_API_KEY_FILE = f"{CONFIG_DIR}/gateway-api-key"
 GATEWAY_REPLICA_KEYS_FILE = f"{CONFIG_DIR}/gateway/replica-keys.json"
 MODEL_STORE_DIR = f"{STATE_DIR}/models"
 MODEL_STORE_PROGRAM = f"{LIBRARY_DIR}/model_store.py"
+
+WSL_CONF = "/etc/wsl.conf"
+WSL_LIBRARIES = "/usr/lib/wsl/lib"
+"""Where Windows puts the libraries of its driver."""
 
 
 def environment_prefix(runtime: str) -> str:

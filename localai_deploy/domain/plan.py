@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from localai_deploy.domain.fit.planned import PlannedFit
 from localai_deploy.errors import ExitCode, LocalaiError
 
 
@@ -17,6 +19,7 @@ class StepKind(StrEnum):
     VM = "vm"
     START = "start"
     PREPARE = "prepare"
+    DRIVER = "driver"
     ENVIRONMENT = "environment"
     RUNTIME = "runtime"
     MODELS = "models"
@@ -33,6 +36,7 @@ HOST_STEPS = tuple(kind for kind in StepKind if kind not in VM_STEPS)
 
 ROLE_OF: dict[StepKind, str] = {
     StepKind.PREPARE: "base",
+    StepKind.DRIVER: "nvidia_driver",
     StepKind.ENVIRONMENT: "conda",
     StepKind.RUNTIME: "llama_cpp",
     StepKind.MODELS: "model_store",
@@ -40,6 +44,15 @@ ROLE_OF: dict[StepKind, str] = {
     StepKind.GATEWAY: "gateway",
 }
 """The role that carries a step out."""
+
+
+TAGS: Mapping[str, tuple[str, ...]] = {
+    "driver": ("prepare", "driver"),
+    "runtime": ("prepare", "environment", "runtime", "service"),
+    "models": ("prepare", "models", "service"),
+    "verify": ("verify",),
+}
+"""What ``--tags`` takes and the names of the steps that it stands for; each leaves a host in order."""
 
 
 class Action(StrEnum):
@@ -122,12 +135,33 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """The file that is taken of a repository.
+
+    :param model: the file's own reference.
+    :param why: in words.
+    :param not_chosen: the other quantisations, each with its reason.
+    """
+
+    repository: str
+    model: str
+    why: str
+    not_chosen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HostPlan:
-    """What will happen to one host."""
+    """What will happen to one host.
+
+    :param chosen: what was chosen where a whole repository is named.
+    :param fit: how its model lies on it; ``None``: not known.
+    """
 
     host: str
     steps: tuple[Step, ...]
     findings: tuple[Finding, ...] = ()
+    fit: PlannedFit | None = None
+    chosen: tuple[ModelChoice, ...] = ()
 
     @property
     def blockers(self) -> tuple[Finding, ...]:
@@ -143,6 +177,11 @@ class HostPlan:
     def unknowns(self) -> tuple[Finding, ...]:
         """What nobody could look at; it may speak against the plan or not."""
         return tuple(f for f in self.findings if f.severity is Severity.UNKNOWN)
+
+    def only(self, names: Collection[str]) -> HostPlan:
+        """The same plan with the steps of these names, and those that bring its host into being."""
+        kept = (step for step in self.steps if step.kind.value in names or step.kind in VM_STEPS)
+        return replace(self, steps=tuple(kept))
 
     def strict(self) -> HostPlan:
         """The same plan, blocked by what nobody could look at, too."""
@@ -162,12 +201,23 @@ class HostPlan:
             "warnings": [finding_data(f) for f in self.warnings],
             "unknowns": [finding_data(f) for f in self.unknowns],
             "steps": [_step_data(step) for step in self.steps],
+            **({"chosen": [_choice_data(one) for one in self.chosen]} if self.chosen else {}),
+            **({"fit": self.fit.to_data()} if self.fit else {}),
         }
 
 
 def finding_data(finding: Finding) -> dict[str, str]:
     """Plain data of a finding; its severity is told by where it stands."""
     return {"id": finding.finding_id, "what": finding.what, "why": finding.why, "hint": finding.hint}
+
+
+def _choice_data(choice: ModelChoice) -> dict[str, Any]:
+    return {
+        "repository": choice.repository,
+        "model": choice.model,
+        "why": choice.why,
+        "not_chosen": list(choice.not_chosen),
+    }
 
 
 def _step_data(step: Step) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from localai_deploy.domain import paths
 from localai_deploy.domain.deployment import Deployment
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
+from localai_deploy.domain.fit.findings import partial_findings
+from localai_deploy.domain.fit.planned import PlannedFit
 from localai_deploy.domain.observations import Observation, State, observe_step
 from localai_deploy.domain.plan import (
     HOST_STEPS,
@@ -18,10 +20,11 @@ from localai_deploy.domain.plan import (
     Step,
     StepKind,
 )
-from localai_deploy.domain.preflight import preflight, space_findings
+from localai_deploy.domain.preflight import disk_findings, memory_findings, preflight
 from localai_deploy.domain.remains import anything_of_ours
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.domain.units import format_bytes
+from localai_deploy.domain.wsl.findings import wsl_memory
 
 _ACTION = {
     State.ABSENT: Action.CREATE,
@@ -36,26 +39,48 @@ def make_plan(
     facts: HostFacts,
     deployment: Deployment | None,
     problems: Iterable[Finding] = (),
+    fit: PlannedFit | None = None,
 ) -> HostPlan:
     """Plan one host.
 
     :param deployment: what is wanted, resolved; ``None`` when ``problems`` say why it could not be.
-    :param problems: what stood in the way of resolving it.
+    :param problems: what stood in the way of resolving it, or speaks against it besides.
+    :param fit: how the model lies on the host; ``None``: not known, its size alone is looked at.
     """
     findings = (*preflight(spec, facts), *problems)
     if deployment is None:
         return HostPlan(spec.name, (), findings)
-    kinds = [kind for kind in HOST_STEPS if kind is not StepKind.GATEWAY or spec.gateway]
-    steps = tuple(_step(kind, deployment, facts) for kind in kinds)
-    return HostPlan(spec.name, steps, (*findings, *space_findings(deployment, facts)))
+    steps = tuple(_step(kind, deployment, facts) for kind in _kinds(deployment.spec))
+    memory = partial_findings(fit, spec) if fit else memory_findings(deployment, facts)
+    space = (*disk_findings(deployment, facts), *memory, *wsl_memory(deployment, facts, fit))
+    return HostPlan(spec.name, steps, (*findings, *space), fit)
+
+
+def _kinds(spec: HostSpec) -> Iterator[StepKind]:
+    """Steps of a host: the driver's only with a card, the gateway's only on its host."""
+    absent = {
+        *((StepKind.DRIVER,) if spec.driver is None else ()),
+        *((StepKind.GATEWAY,) if spec.gateway is None else ()),
+    }
+    return (kind for kind in HOST_STEPS if kind not in absent)
 
 
 def _step(kind: StepKind, deployment: Deployment, facts: HostFacts) -> Step:
     seen = observe_step(kind, deployment, facts)
     action = Action.CHECK if kind is StepKind.VERIFY else _ACTION[seen.state]
     return Step(
-        kind, action, _reason(kind, seen, deployment), seen.changes, destructive=_replaces(kind, seen)
+        kind,
+        action,
+        _reason(kind, seen, deployment),
+        seen.changes,
+        reboot=kind is StepKind.DRIVER and action is not Action.KEEP and _takes_reboot(facts),
+        destructive=_replaces(kind, seen),
     )
+
+
+def _takes_reboot(facts: HostFacts) -> bool:
+    """Another module holds the card."""
+    return facts.nvidia.nouveau or bool(facts.nvidia.module_version)
 
 
 def _replaces(kind: StepKind, seen: Observation) -> bool:
@@ -81,6 +106,7 @@ def _reason(kind: StepKind, seen: Observation, deployment: Deployment) -> str:
 
 _PURPOSE = {
     StepKind.PREPARE: "mark the host as ours, add the service user and the few packages needed",
+    StepKind.DRIVER: "install NVIDIA's driver for computing, and hold its packages",
     StepKind.ENVIRONMENT: "install {packages} locked packages ({download}) into a conda environment",
     StepKind.RUNTIME: "accept {server} by hash and by running it",
     StepKind.MODELS: "pull {count} model file(s), checked by SHA-256",
@@ -113,13 +139,29 @@ def make_removal(name: str, facts: HostFacts, *, purge: bool, unfinished: bool =
             Action.REMOVE,
             f"remove the conda environment ({len(facts.installed_packages)} packages) and its tool",
         ),
+        *_driver_removal(facts),
         Step(
             StepKind.PREPARE,
             Action.REMOVE,
             "remove the packages and the user that came with us, last our mark",
+            _wsl_conf_back(facts),
         ),
     ]
     return HostPlan(name, tuple(steps), _removal_findings(name, facts))
+
+
+def _wsl_conf_back(facts: HostFacts) -> tuple[Change, ...]:
+    if paths.WSL_FILE not in facts.files:
+        return ()
+    return (
+        Change(paths.WSL_CONF, "systemd=true under [boot]", "as it was; Windows reads it at the next start"),
+    )
+
+
+def _driver_removal(facts: HostFacts) -> tuple[Step, ...]:
+    if facts.driver is None:
+        return ()
+    return (Step(StepKind.DRIVER, Action.REMOVE, "remove the driver's packages and its package source"),)
 
 
 def _gateway_removal(facts: HostFacts) -> tuple[Step, ...]:

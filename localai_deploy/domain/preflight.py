@@ -12,6 +12,7 @@ from localai_deploy.domain.gateway import out_of_reach
 from localai_deploy.domain.plan import Finding, Severity
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.domain.units import format_bytes
+from localai_deploy.domain.wsl.findings import tells_of_systemd, wsl_findings
 
 SUPPORTED_SYSTEMS = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
 PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64"}
@@ -19,16 +20,13 @@ UNPACKED_RATIO = 4
 """An unpacked conda environment is at most about four times its archives (measured on CUDA packages)."""
 RESERVE = 1.10
 """Free space beyond a download, so that a full disk does not stop the host (pitfall pull-corrupt)."""
+SCRATCH_BYTES = {"/etc": 1 << 20, "/tmp": 32 << 20, "/usr": 64 << 20, "/var": 64 << 20}  # noqa: S108 - looked at
+"""Room for Debian packages, records and Ansible's own modules: a rule of thumb."""
 
 
 def preflight(spec: HostSpec, facts: HostFacts) -> tuple[Finding, ...]:
     """Findings that need no look at packages or models."""
     return tuple(finding for check in _HOST_CHECKS for finding in check(spec, facts))
-
-
-def space_findings(deployment: Deployment, facts: HostFacts) -> tuple[Finding, ...]:
-    """Whether disk and memory suffice for what is still to come."""
-    return (*_disk(deployment, facts), *_memory(deployment, facts))
 
 
 def _blocker(finding_id: str, what: str, why: str = "", hint: str = "") -> Finding:
@@ -48,12 +46,12 @@ def _system(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
         )
     if facts.architecture not in PLATFORMS:
         yield _blocker("architecture-unsupported", f"{spec.name} is a {facts.architecture} machine")
-    if not facts.systemd_running:
+    if not facts.systemd_running and not tells_of_systemd(facts):
         yield _blocker(
             "systemd-missing",
             f"systemd does not run on {spec.name}",
             "the service is a systemd unit",
-            "on WSL: set systemd=true under [boot] in /etc/wsl.conf and restart the distribution",
+            "sudo apt install systemd-sysv, and boot with it; a container without it cannot serve",
         )
     if not facts.python_version:
         yield _blocker(
@@ -158,6 +156,25 @@ def _package_lock(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
         yield _warning(
             "apt-lock", f"apt or dpkg is busy on {spec.name}", "it is waited for, up to five minutes"
         )
+    elif facts.packages_broken:
+        yield _blocker(
+            "packages-broken",
+            f"packages of {spec.name} are half installed",
+            facts.packages_broken,
+            "sudo dpkg --configure -a, then sudo apt-get --fix-broken install",
+        )
+
+
+def _scratch(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
+    for path, need in SCRATCH_BYTES.items():
+        free = facts.free_bytes.get(path)
+        if free is not None and free < need:
+            yield _blocker(
+                "no-space",
+                f"{path} on {spec.name} has {format_bytes(free)} free",
+                f"{format_bytes(need)} are needed there for packages, records and Ansible's work",
+                "make room there",
+            )
 
 
 _HOST_CHECKS: tuple[Callable[[HostSpec, HostFacts], Iterator[Finding]], ...] = (
@@ -170,10 +187,13 @@ _HOST_CHECKS: tuple[Callable[[HostSpec, HostFacts], Iterator[Finding]], ...] = (
     _gateway,
     _mirrors,
     _package_lock,
+    _scratch,
+    wsl_findings,
 )
 
 
-def _disk(deployment: Deployment, facts: HostFacts) -> Iterator[Finding]:
+def disk_findings(deployment: Deployment, facts: HostFacts) -> Iterator[Finding]:
+    """Whether the disk suffices for what is still to come."""
     installed = {package.sha256 for package in facts.installed_packages}
     packages = sum(p.size_bytes for p in deployment.lock.packages if p.sha256 not in installed)
     needs = {
@@ -200,7 +220,8 @@ def _missing_bytes(deployment: Deployment, facts: HostFacts) -> Iterator[int]:
             yield max(model.size_bytes - fact.partial_bytes, 0)
 
 
-def _memory(deployment: Deployment, facts: HostFacts) -> Iterator[Finding]:
+def memory_findings(deployment: Deployment, facts: HostFacts) -> Iterator[Finding]:
+    """Whether the served file alone is larger than the memory."""
     served = deployment.models[0]
     if served.size_bytes > facts.memory_bytes > 0:
         yield _warning(

@@ -4,6 +4,7 @@ Grammar::
 
     NAME[:QUANTIZATION]  of the catalogue; it stands for a hub's file, and that is what is recorded
     hf:ORG/REPO/PATH/TO/FILE.gguf[@REVISION]
+    hf:ORG/REPO[@REVISION]  the file of it that suits a host (:func:`repository_of`)
     https://HOST/PATH/FILE.gguf[#sha256=HEX]
     file:PATH            a file on the machine that runs the command
 """
@@ -26,8 +27,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,200}")
 _REPO_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}")
+_REPOSITORY = re.compile(
+    r"hf:([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([A-Za-z0-9][\w./-]{0,200}))?", re.ASCII
+)
 _HINT = (
-    "write a name of the catalogue (localai-deploy model catalogue), hf:ORG/REPO/FILE.gguf[@REVISION], "
+    "write a name of the catalogue (localai-deploy model catalogue), hf:ORG/REPO[/FILE.gguf][@REVISION], "
     "https://HOST/FILE.gguf#sha256=HEX, or file:PATH"
 )
 
@@ -77,6 +81,12 @@ class ModelFile:
 def hub_url(endpoint: str, reference: ModelReference, commit: str) -> str:
     """Where the hub at ``endpoint``, or a mirror of it, has the file of an ``hf:`` reference."""
     return f"{endpoint}/{reference.repo}/resolve/{commit}/{reference.path}"
+
+
+def repository_of(text: str) -> ModelReference | None:
+    """Read ``hf:ORG/REPO[@REVISION]``, a whole repository; ``None`` for all else."""
+    found = _REPOSITORY.fullmatch(text)
+    return ModelReference(text, "hf", "", repo=found[1], revision=found[2] or "") if found else None
 
 
 def parse_model_reference(text: str) -> ModelReference:

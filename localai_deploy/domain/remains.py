@@ -68,11 +68,17 @@ def _environment(facts: HostFacts) -> Observation:
     return Observation(State.PARTIAL, f"{len(facts.installed_packages)} conda package(s), {lock}")
 
 
+def _driver(facts: HostFacts) -> Observation:
+    if facts.driver is None:
+        return Observation(State.ABSENT, "no driver of ours")
+    return Observation(State.PARTIAL, "the record of the card's driver")
+
+
 def _prepare(facts: HostFacts) -> Observation:
     records = [
         path
         for path in _managed(facts, f"{paths.CONFIG_DIR}/")
-        if path in {paths.DEPLOYMENT_FILE, paths.PACKAGES_FILE, paths.PACKAGES_BEFORE_FILE}
+        if path in {paths.DEPLOYMENT_FILE, paths.PACKAGES_FILE, paths.PACKAGES_BEFORE_FILE, paths.WSL_FILE}
     ]
     if not records and facts.deployment is None:
         return Observation(State.ABSENT, "the host is not marked as ours")
@@ -89,6 +95,7 @@ def _count(files: list[str]) -> str:
 
 REMAINS: Mapping[StepKind, Remain] = {
     StepKind.PREPARE: _prepare,
+    StepKind.DRIVER: _driver,
     StepKind.ENVIRONMENT: _environment,
     StepKind.RUNTIME: _runtime,
     StepKind.MODELS: _models,

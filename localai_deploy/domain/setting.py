@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from localai_deploy.domain.mirrors import Mirrors
-from localai_deploy.domain.reference import parse_model_reference
+from localai_deploy.domain.reference import parse_model_reference, repository_of
 from localai_deploy.errors import InputError
 
 Check = Callable[[str, Any], Any]
@@ -63,6 +63,21 @@ def choice(*allowed: str) -> tuple[Check, Schema]:
         return str(value)
 
     return check, {"enum": list(allowed)}
+
+
+def word_or_integer(words: tuple[str, ...], minimum: int, maximum: int) -> tuple[Check, Schema]:
+    """Check for one of several words or a whole number, with its schema."""
+    whole, schema = integer(minimum, maximum)
+
+    def check(name: str, value: object) -> str | int:
+        if isinstance(value, str) and value in words:
+            return value
+        try:
+            return int(whole(name, value))
+        except InputError:
+            raise invalid(name, value, f"{', '.join(words)}, or {minimum} to {maximum}") from None
+
+    return check, {"anyOf": [{"enum": list(words)}, schema]}
 
 
 def boolean(name: str, value: object) -> bool:
@@ -124,13 +139,16 @@ def networks(name: str, value: object) -> tuple[str, ...]:
 
 
 def models(name: str, value: object) -> tuple[str, ...]:
-    """Model references with distinct file names."""
+    """Model references with distinct file names; a repository's file is not known yet."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise invalid(name, value, "a list of model references")
     references = tuple(str(item) for item in value)
-    names = [parse_model_reference(reference).file_name for reference in references]
+    names = [
+        reference if repository_of(reference) else parse_model_reference(reference).file_name
+        for reference in references
+    ]
     twice = sorted({file_name for file_name in names if names.count(file_name) > 1})
     if twice:
         raise invalid(name, value, f"distinct file names ({', '.join(twice)} is there twice)")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from localai_deploy.domain.fit.wish import CACHE_BITS
 from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.setting import (
     BOOLEAN_SCHEMA,
@@ -27,6 +28,7 @@ from localai_deploy.domain.setting import (
     mirrors,
     models,
     networks,
+    word_or_integer,
 )
 from localai_deploy.domain.vm_settings import NODE_SETTINGS, VM_SETTINGS
 from localai_deploy.errors import InputError
@@ -45,20 +47,46 @@ class Sourced:
 _PORT = integer(1, 65535)
 _CONTEXT = integer(256, 16_777_216)
 _PARALLEL = integer(1, 256)
+_GPU_LAYERS = word_or_integer(("auto", "all"), 0, 9999)
+_CACHE_TYPE = choice(*CACHE_BITS)
+_FLASH_ATTENTION = choice("on", "off")
+_UBATCH = integer(1, 65536)
 _RUNTIME = choice("llama_cpp")
+_DRIVER = choice("auto", "distribution", "nvidia", "none")
 _PROVIDER = choice("rattler", "miniforge")
 
 HOST_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "localai_models",
         (),
-        "model references; the first one is served, the others are kept in the store",
+        "model references; the first one is served, the others are kept in the store; none: what the host "
+        "has, else one of the catalogue that its card takes, or a small one for the CPU",
         models,
         TEXTS_SCHEMA,
     ),
     Setting("localai_runtime", "llama_cpp", "inference runtime", *_RUNTIME),
     Setting("localai_context_length", 4096, "tokens of context, all slots together", *_CONTEXT),
     Setting("localai_parallel", 1, "requests served at once; they share the context", *_PARALLEL),
+    Setting(
+        "localai_gpu_layers",
+        "auto",
+        "layers on the cards: auto (as many as fit), all, or a number; 99 and more mean all",
+        *_GPU_LAYERS,
+    ),
+    Setting(
+        "localai_cache_type_k",
+        "f16",
+        "type of the cache's keys; smaller ones leave room for layers, at some cost in answers",
+        *_CACHE_TYPE,
+    ),
+    Setting(
+        "localai_cache_type_v",
+        "f16",
+        "type of the cache's values; quantised ones need flash attention",
+        *_CACHE_TYPE,
+    ),
+    Setting("localai_flash_attention", "on", "on, or off for cards without it", *_FLASH_ATTENTION),
+    Setting("localai_ubatch", 512, "tokens of a prompt computed at once", *_UBATCH),
     Setting("localai_bind", "127.0.0.1", "address the API listens on", address, TEXT_SCHEMA),
     Setting("localai_port", 8080, "TCP port of the API", *_PORT),
     Setting(
@@ -82,6 +110,12 @@ HOST_SETTINGS: tuple[Setting, ...] = (
         "addresses or networks that may reach the gateway in clear text, when it listens beyond loopback",
         networks,
         TEXTS_SCHEMA,
+    ),
+    Setting(
+        "localai_driver",
+        "auto",
+        "where the card's driver comes from: one package source, either (auto), or none: no card is used",
+        *_DRIVER,
     ),
     Setting("localai_conda_provider", "rattler", "what installs the conda environment", *_PROVIDER),
     Setting(

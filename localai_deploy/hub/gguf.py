@@ -27,12 +27,13 @@ def read_local(path: Path) -> GgufModel:
     return _whole(str(path), lambda name: _local_header(Path(name)))
 
 
-def read_remote(url: str, token: str | None = None) -> GgufModel:
+def read_remote(url: str, token: str | None = None, *, plain: bool = False) -> GgufModel:
     """Read the model at ``url`` with all its parts: one or two requests for each.
 
+    :param plain: see :class:`RemoteFile`.
     :raises LocalaiError: what :meth:`RemoteFile.read` raises, ``model-format-wrong``, the ``gguf-…`` errors.
     """
-    return _whole(url, lambda part: parse_header(RemoteFile(part, token).read))
+    return _whole(url, lambda part: parse_header(RemoteFile(part, token, plain=plain).read))
 
 
 def _whole(first: str, read: Callable[[str], GgufHeader]) -> GgufModel:

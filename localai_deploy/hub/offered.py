@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from urllib.parse import quote
 
 from localai_deploy.domain.gguf.header import GgufModel
-from localai_deploy.domain.reference import ModelReference, parse_model_reference
+from localai_deploy.domain.reference import ModelReference, parse_model_reference, repository_of
 from localai_deploy.errors import LocalaiError
-from localai_deploy.hub.client import list_files, look_up
+from localai_deploy.hub.client import list_files, look_up, may_carry_token
 from localai_deploy.hub.gguf import read_local, read_remote
+from localai_deploy.hub.safetensors import read_directory, read_repository
 
-_REPOSITORY = re.compile(
-    r"hf:([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([A-Za-z0-9][\w./-]{0,200}))?"
-)
 _EXPLAINED = {"model-not-found", "model-gated"}
 
 
@@ -23,8 +20,8 @@ def parse_offered(text: str) -> ModelReference:
 
     :raises InputError: ``model-reference-invalid`` and what :func:`parse_model_reference` raises else.
     """
-    if found := _REPOSITORY.fullmatch(text):
-        return ModelReference(text, "hf", "", repo=found[1], revision=found[2] or "")
+    if repository := repository_of(text):
+        return repository
     if text.startswith("http://"):
         return ModelReference(text, "https", text.rpartition("/")[2], url=text)
     path = text.removeprefix("file:")
@@ -43,12 +40,36 @@ def read_offered(reference: ModelReference, *, endpoint: str, token: str | None)
     if reference.scheme == "https":
         return read_remote(reference.url)
     revision = quote(reference.revision or "main", safe="")
+    private = may_carry_token(endpoint)
+    url = f"{endpoint}/{reference.repo}/resolve/{revision}/{quote(reference.path)}"
     try:
-        return read_remote(f"{endpoint}/{reference.repo}/resolve/{revision}/{quote(reference.path)}", token)
+        return read_remote(url, token if private else None, plain=not private)
     except LocalaiError as error:
         if error.error_id in _EXPLAINED:
             look_up(reference, endpoint=endpoint, token=token)
         raise
+
+
+def names_weights(reference: ModelReference) -> bool:
+    """Whether ``reference`` names original weights: a safetensors file, or a directory here."""
+    if reference.scheme == "file" and Path(reference.path).expanduser().is_dir():
+        return True
+    return (reference.url or reference.path).endswith(".safetensors")
+
+
+def read_weights(reference: ModelReference, *, endpoint: str, token: str | None) -> GgufModel:
+    """Read what a GGUF of the repository would hold that ``reference`` names, or a file of.
+
+    :raises LocalaiError: as :func:`read_repository` and :func:`read_directory`.
+    """
+    if reference.scheme == "file":
+        path = Path(reference.path).expanduser()
+        return read_directory(path if path.is_dir() else path.parent)
+    if reference.scheme == "https":
+        return read_repository(reference.url.rpartition("/")[0])
+    revision, folder = quote(reference.revision or "main", safe=""), reference.path.rpartition("/")[0]
+    base = f"{endpoint}/{reference.repo}/resolve/{revision}/{quote(folder)}".rstrip("/")
+    return read_repository(base, token)
 
 
 def files_offered(reference: ModelReference, *, endpoint: str, token: str | None) -> list[tuple[str, int]]:

@@ -41,12 +41,13 @@ class _CarefulRedirects(HTTPRedirectHandler):
 class RemoteFile:
     """A file at ``url``; ``token`` goes to that host alone, and never in the clear.
 
+    :param plain: it may come over plain http, without a token: from a mirror that somebody chose.
     :ivar requests: how many range requests were made.
     :ivar received: how many bytes came.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
-        if not may_carry_token(url):
+    def __init__(self, url: str, token: str | None = None, *, plain: bool = False) -> None:
+        if not may_carry_token(url) and (token or not plain):
             raise LocalaiError(
                 "model-redirect-refused", f"{url} is not https", why="nobody vouches for the answer"
             )

@@ -1,4 +1,4 @@
-"""Tensor tables and needs of safetensors files and repositories, without their weights."""
+"""Tables and configs of safetensors repositories, without their weights."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
-from localai_deploy.domain.safetensors.header import StoredTensor, parse_safetensors
-from localai_deploy.domain.safetensors.needs import RepositoryNeeds, needs_of
+from localai_deploy.domain.gguf.header import GgufModel
+from localai_deploy.domain.safetensors.as_gguf import as_gguf
+from localai_deploy.domain.safetensors.header import parse_safetensors
 from localai_deploy.errors import LocalaiError
 from localai_deploy.hub.ranges import RemoteFile
 
@@ -17,32 +18,33 @@ _READERS = 8
 _MOST_TEXT_BYTES = 32 << 20
 _WHOLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+BEGINS = (_WHOLE, _INDEX)
+"""A repository of such weights has one of them."""
 _MOST_FILES = 1000
 
 
-def read_repository(base_url: str, token: str | None = None) -> RepositoryNeeds:
-    """Read what the repository at ``base_url`` (up to its files' names) needs: two round trips.
+def read_repository(base_url: str, token: str | None = None) -> GgufModel:
+    """Read what a GGUF of the repository below ``base_url`` would hold: two round trips.
 
     :raises LocalaiError: what :meth:`RemoteFile.read` raises, ``safetensors-header-invalid``.
     """
-    return _needs(lambda name: RemoteFile(f"{base_url}/{quote(name)}", token).read)
+    return _converted(lambda name: RemoteFile(f"{base_url}/{quote(name)}", token).read)
 
 
-def read_directory(directory: Path) -> RepositoryNeeds:
-    """Read what the repository in ``directory`` needs.
+def read_directory(directory: Path) -> GgufModel:
+    """Read what a GGUF of the repository in ``directory`` would hold.
 
     :raises LocalaiError: ``model-file-missing`` or ``safetensors-header-invalid``.
     """
-    return _needs(lambda name: _LocalFile(directory / name).read)
+    return _converted(lambda name: _LocalFile(directory / name).read)
 
 
-def _needs(opened: Callable[[str], Callable[[int, int], bytes]]) -> RepositoryNeeds:
+def _converted(opened: Callable[[str], Callable[[int, int], bytes]]) -> GgufModel:
     with ThreadPoolExecutor(_READERS) as readers:
         config = readers.submit(_document, opened("config.json"))
         index = readers.submit(_index, opened(_INDEX))
         tables = list(readers.map(lambda name: parse_safetensors(opened(name)), index.result()))
-        tensors: list[StoredTensor] = [row for table in tables for row in table]
-        return needs_of(tensors, config.result())
+        return as_gguf((row for table in tables for row in table), config.result())
 
 
 def _index(read: Callable[[int, int], bytes]) -> list[str]:

@@ -16,6 +16,13 @@ from localai_deploy.yaml_text import dump_yaml
 
 GROUP = "inference"
 GATEWAY_GROUP = "gateway"
+DRIVER_PLAYBOOK = "driver.yml"
+DRIVER_ACTIONS = {
+    "upgrade": "Take the newest driver of its branch",
+    "rollback": "Go back to the driver from before the upgrade",
+    "key": "Make the key that modules are signed with",
+}
+"""Entry point of role ``nvidia_driver``, and tag of :data:`DRIVER_PLAYBOOK` → what it does."""
 _MARK = ".localai-deploy-project"
 
 
@@ -69,10 +76,12 @@ def rendered_files(hosts: Sequence[ProjectHost]) -> dict[str, str]:
     gateway = roles.pop(StepKind.GATEWAY, "")
     steps = [{"role": role, "kind": kind.value} for kind, role in roles.items()]
     values = {"group": GROUP, "work_mark": WORK_MARK, "gateway": gateway}
+    actions = [{"name": name, "purpose": purpose} for name, purpose in DRIVER_ACTIONS.items()]
     return {
         "ansible.cfg": _from_template("ansible.cfg.j2", {}),
         "site.yml": _from_template("site.yml.j2", {**values, "steps": steps}),
         "reset.yml": _from_template("reset.yml.j2", {**values, "steps": steps[::-1]}),
+        DRIVER_PLAYBOOK: _from_template("driver.yml.j2", {**values, "driver_actions": actions}),
         "inventory/hosts.yml": dump_yaml(_inventory(hosts)),
         **{f"inventory/host_vars/{host.name}.yml": dump_yaml(dict(host.variables)) for host in hosts},
     }

@@ -35,6 +35,30 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="Its package's record, its SHA-256 and `--version`.",
         fix="`up` restores an altered file; a server that does not run says why in the message.",
     ),
+    "driver-build-failed": Explanation(
+        title="The driver's kernel modules were not built",
+        cause="The kernel is newer than the driver, headers or compiler are missing, disk or memory ran out.",
+        detection="DKMS' state for the running kernel, and the first errors of its make.log.",
+        fix="Use a newer branch of the driver (localai_driver: nvidia), or the distribution's own kernel.",
+    ),
+    "driver-key-wrong": Explanation(
+        title="The key of NVIDIA's package source is not the pinned one",
+        cause="NVIDIA has a new key, or something else answers at the address.",
+        detection="The key's fingerprint, before the source is written.",
+        fix="Compare with NVIDIA's announcement; set nvidia_driver_key_fingerprint only to what that says.",
+    ),
+    "driver-unsigned": Explanation(
+        title="The driver's modules have no signature",
+        cause="DKMS did not find the key that is enrolled, or openssl was missing when it built.",
+        detection="modinfo of every module that DKMS installed, where Secure Boot is on.",
+        fix="See mok_signing_key in /etc/dkms/framework.conf; `driver key HOST` makes it where that looks.",
+    ),
+    "driver-version-gone": Explanation(
+        title="The version to go back to is no longer to be had",
+        cause="Distributions keep only the newest version, and apt's cache was emptied.",
+        detection="The package source and /var/cache/apt/archives, before anything is changed.",
+        fix="The driver stays. NVIDIA's own source keeps former versions, snapshot.debian.org Debian's.",
+    ),
     "service-died": Explanation(
         title="The service does not stay up",
         cause="The server ended while it was waited for: a taken port, too little memory, a bad argument.",

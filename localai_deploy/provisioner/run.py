@@ -59,18 +59,20 @@ def run_playbook(
     secrets: Path,
     artifacts: Path,
     on_event: Callable[[Event], None],
+    forks: int = 1,
     check: bool = False,
 ) -> RunResult:
     """Run ``playbook`` for ``tags`` on ``hosts``.
 
     :param secrets: a second inventory source with secret variables.
     :param artifacts: directory for this run's events and output, kept as the log.
+    :param forks: hosts that are worked on at once.
     :param check: change nothing (``--check --diff``).
     :raises LocalaiError: ``ansible-failed`` when Ansible itself could not work.
     """
     result = RunResult(log=artifacts)
     with _signals_kept():
-        runner = _prepared_runner(project, playbook, tags, hosts, secrets, artifacts, check=check)
+        runner = _prepared_runner(project, playbook, tags, hosts, secrets, artifacts, forks, check=check)
         runner.event_handler = lambda raw: _handle(raw, result, on_event)
         try:
             status, code = runner.run()
@@ -102,13 +104,14 @@ def _prepared_runner(
     hosts: Sequence[str],
     secrets: Path,
     artifacts: Path,
+    forks: int,
     *,
     check: bool,
 ) -> Any:  # noqa: ANN401 - ansible_runner has no types
     import ansible_runner.interface
 
     artifacts.mkdir(parents=True, exist_ok=True, mode=0o700)
-    command_line = ["--tags", ",".join(tags), "-i", str(secrets)]
+    command_line = ["--tags", ",".join(tags), "-i", str(secrets), "--forks", str(forks)]
     if check:
         command_line += ["--check", "--diff"]
     runner = ansible_runner.interface.init_runner(

@@ -14,6 +14,7 @@ def role_variables(deployment: Deployment) -> dict[str, Any]:
     """Host variables for all roles, without secrets."""
     return {
         **_base(deployment),
+        **_driver(deployment),
         **_conda(deployment),
         **_runtime(deployment),
         **_model_store(deployment),
@@ -39,6 +40,20 @@ def _base(deployment: Deployment) -> dict[str, Any]:
     return {"base_deployment": deployment.record()}
 
 
+def _driver(deployment: Deployment) -> dict[str, Any]:
+    driver = deployment.spec.driver
+    if driver is None or not driver.packages:
+        return {}
+    offer = driver.choice.offer
+    return {
+        "nvidia_driver_source": offer.source.value,
+        "nvidia_driver_modules": offer.modules.value,
+        "nvidia_driver_branch": offer.version.branch,
+        "nvidia_driver_packages": list(driver.packages),
+        "nvidia_driver_secure_boot_key": driver.choice.needs_signing,
+    }
+
+
 def _conda(deployment: Deployment) -> dict[str, Any]:
     spec = deployment.spec
     return {
@@ -57,6 +72,7 @@ def _runtime(deployment: Deployment) -> dict[str, Any]:
     return {
         "llama_cpp_prefix": deployment.prefix,
         "llama_cpp_variant": deployment.spec.variant,
+        **({"llama_cpp_environment": dict(deployment.environment)} if deployment.environment else {}),
         "llama_cpp_package": {
             "name": package.name,
             "version": package.version,
@@ -95,6 +111,7 @@ def _service(deployment: Deployment) -> dict[str, Any]:
         "service_bind": spec.bind,
         "service_port": spec.port,
         "service_health_path": deployment.health_path,
+        **({"service_gpu_devices": list(spec.driver.devices)} if spec.driver else {}),
         "service_read_only_paths": [deployment.prefix, model_path(deployment.models[0])],
         **({"service_peers": list(spec.clients)} if spec.clients else {}),
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from localai_deploy.domain.pve.card_claims import CardUser, CardWorld
 from localai_deploy.domain.pve.hostpci import cards_in
-from localai_deploy.domain.pve.ownership import begun_block, owned_block, smbios_uuid
+from localai_deploy.domain.pve.ownership import NotedCards, begun_block, owned_block, smbios_uuid
 from localai_deploy.errors import LocalaiError
 from localai_deploy.proxmox.client import PveClient
 from localai_deploy.proxmox.mappings import Mappings
@@ -50,4 +50,5 @@ def _user(client: PveClient, machine: Mapping[str, Any]) -> CardUser | None:
         onboot=bool(int(config.get("onboot", 0))),
         pool=pool,
         ours=block is not None,
+        noted=block.noted if block else NotedCards(),
     )

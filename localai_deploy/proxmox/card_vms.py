@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from localai_deploy.domain.pve.ownership import NotedCards, strip_block
 from localai_deploy.errors import LocalaiError
 from localai_deploy.proxmox.client import PveClient
 from localai_deploy.proxmox.tasks import TaskWaiter
@@ -19,6 +20,9 @@ _BUS = "/proc/bus/pci/devices"
 _DEVICE = re.compile(r"^[0-9a-f]{4}\t([0-9a-f]{4})([0-9a-f]{4})\t", re.MULTILINE)
 _NOT_TOLD = frozenset({"pve-forbidden", "pve-failed"})
 """The token may not read files of this guest, or its agent cannot."""
+
+_Lacking = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""Values that a VM's config lacks, and that config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +41,31 @@ class CardVms:
 
         :raises LocalaiError: ``pve-config-changed`` when somebody else writes it all the time.
         """
-        for is_last in (*(False for _ in range(_TRIES)), True):
+
+        def lacking() -> _Lacking:
             config = self._vms.config(vmid)
-            missing = _missing(values, config)
+            return _missing(values, config), config
+
+        self._write(vmid, lacking)
+
+    def note(self, vmid: int, names: Collection[str], noted: NotedCards) -> None:
+        """Have the block of a VM of ours say that of the cards by these mappings; others have no block.
+
+        :raises LocalaiError: ``pve-config-changed`` as :meth:`set`.
+        """
+
+        def lacking() -> _Lacking:
+            member = self._vms.member(vmid)
+            if member is None or member.block.with_noted(names, noted) == member.block:
+                return {}, {}
+            note = strip_block(str(member.config.get("description", "")))
+            return {"description": member.block.with_noted(names, noted).render(note)}, member.config
+
+        self._write(vmid, lacking)
+
+    def _write(self, vmid: int, lacking: Callable[[], _Lacking]) -> None:
+        for is_last in (*(False for _ in range(_TRIES)), True):
+            missing, config = lacking()
             if not missing:
                 return
             try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from localai_deploy.domain.pve.facts import BegunVm, VmFacts
+from localai_deploy.domain.pve.hostpci import cards_in
 from localai_deploy.domain.pve.network import first_card, guest_address
 from localai_deploy.domain.pve.ownership import POOL, OwnershipBlock, begun_block, owned_block
 from localai_deploy.domain.pve.vm import disk_size_gib, disks_of, is_set
@@ -101,7 +102,7 @@ class VmStore:
         return VmFacts(
             vmid=vmid,
             node=self._node(vmid),
-            block=member.block,
+            block=member.block.having(_runs_with(config, pending)) if running else member.block,
             config=config,
             status=str(status.get("qmpstatus") or status.get("status")),
             pending=pending,
@@ -289,3 +290,8 @@ class VmStore:
 
     def _node(self, vmid: int) -> str:
         return self._node_of.get(vmid, self._client.node)
+
+
+def _runs_with(config: Mapping[str, Any], pending: Collection[str]) -> set[str]:
+    """Mappings of the cards that a VM was started with; one that came since waits for its next start."""
+    return {card.mapping for slot, card in cards_in(config).items() if slot not in pending}

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from localai_deploy.domain.fit.wish import UBATCH, UNQUANTISED
 from localai_deploy.domain.lock import Variant
-from localai_deploy.domain.paths import environment_prefix
+from localai_deploy.domain.paths import WSL_LIBRARIES, environment_prefix
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.runtimes.base import API_KEY_FILE_TOKEN
 
+TELLS_MEMORY = "4"
+"""At this verbosity the server writes its buffers and its layers into the journal; prompts are not in it."""
+
 
 class LlamaCpp:
-    """The build string tells the variant: ``cpu_…`` or ``cuda129_…`` (conda-forge's feedstock)."""
+    """The build string begins with the variant: ``cpu_…`` or ``cuda129_…`` (conda-forge's feedstock)."""
 
     name = "llama_cpp"
     package = "llama.cpp"
@@ -30,15 +34,28 @@ class LlamaCpp:
             *("--alias", PurePosixPath(model_path).stem),
             *("--host", spec.bind, "--port", str(spec.port)),
             *("-c", str(spec.context_length), "-ngl", str(spec.gpu_layers)),
+            *(("--n-cpu-moe", str(spec.cpu_expert_layers)) if spec.cpu_expert_layers else ()),
+            *_cache_words(spec),
             *("--parallel", str(spec.parallel)),
             *("--fit", "off"),
             *("--api-key-file", API_KEY_FILE_TOKEN),
             "--metrics",
+            *("--log-verbosity", TELLS_MEMORY),
             *("--cors-origins", "localhost"),
             "--offline",
         )
 
     def environment(self, spec: HostSpec) -> dict[str, str]:
-        """Nothing: all is on the command line, where it can be seen."""
-        del spec
-        return {}
+        """All is on the command line, where it can be seen, but for where WSL has Windows' libraries."""
+        on_wsl = spec.driver is not None and spec.driver.is_wsl
+        return {"LD_LIBRARY_PATH": WSL_LIBRARIES} if on_wsl else {}
+
+
+def _cache_words(spec: HostSpec) -> tuple[str, ...]:
+    """What is not the server's own default; flash attention is, where a card has it."""
+    words: list[str] = []
+    if not spec.flash_attention or spec.cache_type_v not in UNQUANTISED:
+        words += ["--flash-attn", "on" if spec.flash_attention else "off"]
+    for flag, told in (("--cache-type-k", spec.cache_type_k), ("--cache-type-v", spec.cache_type_v)):
+        words += [flag, told] if told != "f16" else []
+    return (*words, "--ubatch-size", str(spec.ubatch)) if spec.ubatch != UBATCH else tuple(words)

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from localai_deploy.domain.gpu.generation import CudaVersion
 from localai_deploy.domain.lock import EnvironmentLock, LockedPackage, Variant
 from localai_deploy.errors import LocalaiError
 
@@ -16,9 +17,18 @@ SOLVE_TIMEOUT_S = 120
 
 
 def solve_environment(
-    *, channel: str, channel_url: str, match_spec: str, variant: Variant, platform: str, libc_version: str
+    *,
+    channel: str,
+    channel_url: str,
+    match_spec: str,
+    variant: Variant,
+    platform: str,
+    libc_version: str,
+    cuda: CudaVersion | None = None,
 ) -> EnvironmentLock:
-    """Solve ``match_spec`` for a host that is described by ``platform`` and ``libc_version``.
+    """Solve ``match_spec`` for a host that is described by ``platform``, ``libc_version`` and ``cuda``.
+
+    :param cuda: newest CUDA that the host's driver and card will run; ``None`` without a card.
 
     :raises LocalaiError: ``environment-unsolvable`` or ``channel-unreachable``.
     """
@@ -32,7 +42,7 @@ def solve_environment(
                 specs=[match_spec],
                 gateway=Gateway(),
                 platforms=[Subdir(platform), Subdir("noarch")],
-                virtual_packages=_virtual_packages(platform, libc_version),
+                virtual_packages=_virtual_packages(platform, libc_version, cuda),
                 timeout=timedelta(seconds=SOLVE_TIMEOUT_S),
             )
         )
@@ -66,10 +76,13 @@ def solve_environment(
     return EnvironmentLock(variant, platform, channel, tuple(sorted(packages, key=lambda p: p.name)))
 
 
-def _virtual_packages(platform: str, libc_version: str) -> list[GenericVirtualPackage]:
+def _virtual_packages(
+    platform: str, libc_version: str, cuda: CudaVersion | None
+) -> list[GenericVirtualPackage]:
     """What the target offers, set from its facts and never from the controller.
 
-    Without ``__cuda`` no CUDA build can be chosen.
+    ``__cuda`` comes from the choice of the driver, as that is not installed yet; without it no CUDA build
+    can be chosen.
     """
     from rattler import BuildString, GenericVirtualPackage, PackageName, Version
 
@@ -77,4 +90,6 @@ def _virtual_packages(platform: str, libc_version: str) -> list[GenericVirtualPa
     offered = [("__unix", "0", "0"), ("__linux", "5.10", "0"), ("__archspec", "1", architecture)]
     if libc_version:
         offered.append(("__glibc", libc_version, "0"))
+    if cuda is not None:
+        offered.append(("__cuda", f"{cuda[0]}.{cuda[1]}", "0"))
     return [GenericVirtualPackage(PackageName(n), Version(v), BuildString(b)) for n, v, b in offered]

@@ -10,6 +10,7 @@ from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.plan import StepKind
 from localai_deploy.domain.pve.planning import VmPlan
+from localai_deploy.domain.pve.sizing import VmSize
 from localai_deploy.targets.executor import Executor
 
 Tell = Callable[[str, int], None]
@@ -32,9 +33,10 @@ class Target(Protocol):
     def left_over(self) -> list[str]:
         """What could not be taken away and now needs a person, one sentence each."""
 
-    def survey(self) -> VmPlan | None:
+    def survey(self, least: VmSize | None = None) -> VmPlan | None:
         """What has to be done before the host can be looked at; ``None`` for one that is there anyway.
 
+        :param least: memory and disk of a VM where nobody set them, from now on.
         :raises LocalaiError: its node cannot be looked at (``pve-*``, ``tls-*``).
         """
 

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,8 +40,10 @@ _TELL = f"""/bin/sh -c 'test "$1" = NONE || echo "$2" "$1" "$3" >>"${_TOLD}"' sh
 
 ``NONE`` is offered when ssh only wants to know which algorithms it should prefer.
 """
-_LOST = "KnownHostsCommand failed"
-ATTEMPTS = 3
+_LOST = ("KnownHostsCommand failed", "Host key verification failed.")
+"""What ssh says at the end, and nothing else, when it lost the command that notes the key."""
+ATTEMPTS = 5
+_PAUSE_S = 0.3
 _CERTIFICATE = "-cert-v01@openssh.com"
 _NO_CERTIFICATE = ("-o", f"HostKeyAlgorithms=-*{_CERTIFICATE}")
 _AUTHORITY = "@cert-authority"
@@ -146,13 +149,14 @@ def fetch_key(connection: Connection) -> HostKey:
 
 
 def _offered(connection: Connection, more: Sequence[str] = ()) -> HostKey:
-    """Ask up to three times: under load ssh now and then loses the command that notes the key."""
+    """Ask up to five times: under load ssh now and then loses the command that notes the key."""
     stderr = ""
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        time.sleep(_PAUSE_S * attempt)
         keys, stderr = _ask(connection, more)
         if keys:
             return keys[0]
-        if _LOST not in stderr:
+        if stderr.strip() not in _LOST and _LOST[0] not in stderr:
             break
     raise connection_error(stderr, connection.display)
 

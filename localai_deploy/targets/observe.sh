@@ -11,6 +11,47 @@ PACKAGES=/opt/localai-deploy/envs/llama_cpp/conda-meta
 encode() { base64 | tr -d '\n'; }
 section() { printf '%s %s\n' "$1" "$(encode)"; }
 file() { [ -f "$2" ] && [ -r "$2" ] && head -c 1048576 "$2" | section "$1"; }
+# What is there of NVIDIA, and what the package sources have for it; asked only where there is a card.
+nvidia() {
+  for device in /sys/bus/pci/devices/*; do
+    grep -qs '^0x10de$' "$device/vendor" || continue
+    ( cd "$device" && printf '%s ' "${device##*/}" && cat class vendor device subsystem_vendor subsystem_device |
+        tr '\n' ' '; printf '%s\n' "$(readlink driver)" )
+  done 2>/dev/null | section nvidia_devices
+  file nvidia_module /proc/driver/nvidia/version
+  ls -1 /lib/modules/"$(uname -r)"/build/Makefile 2>/dev/null | section kernel_headers
+  ls -1 /var/lib/apt/lists 2>/dev/null | grep -c '_Packages' | section apt_lists
+  # 8be4df61-…: EFI's own variables; four bytes of attributes, then the value.
+  od -An -t u1 -j 4 -N 1 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c 2>/dev/null |
+    section secure_boot
+  for key in /var/lib/dkms/mok.pub /var/lib/shim-signed/mok/MOK.der; do
+    [ -f "$key" ] && mokutil --test-key "$key" 2>&1
+  done | section secure_boot_keys
+  dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\n' '*nvidia*' libcuda1 'cuda-drivers*' 2>/dev/null |
+    section nvidia_packages
+  running=$(uname -r)
+  names=$(apt-cache pkgnames 2>/dev/null | grep -E "^(libcuda1|nvidia-(open-)?kernel-(open-)?dkms|nvidia-driver-cuda\
+|nvidia-tesla-[0-9]+-kernel-dkms|nvidia-dkms(-[0-9]+)?(-server)?(-open)?|libnvidia-compute(-[0-9]+)?(-server)?\
+|linux-modules-nvidia-[0-9]+(-server)?(-open)?-$running|linux-headers-$running)\$")
+  # shellcheck disable=SC2086 # one word a package
+  [ -z "$names" ] || apt-cache madison $names 2>/dev/null | section nvidia_offers
+  [ -e /dev/dxg ] && echo yes | section dxg
+  [ -x /usr/lib/wsl/lib/nvidia-smi ] && /usr/lib/wsl/lib/nvidia-smi \
+    --query-gpu=pci.device_id,driver_version --format=csv,noheader 2>/dev/null | section wsl_cards
+}
+
+# What only WSL has; its drives of Windows are looked at for the user's own settings of WSL.
+wsl() {
+  file wsl_conf /etc/wsl.conf
+  timeout 5 wslpath -w / 2>/dev/null | section wsl_root
+  [ -d /usr/lib/wsl/lib ] && echo yes | section wsl_libraries
+  disk_of /opt/localai-deploy $MODELS | section wsl_places
+  sed -nE 's/^([A-Za-z]:|drvfs)[^ ]* ([^ ]+) .*/\2/p' /proc/mounts | while read -r drive; do
+    for config in "$drive"/Users/*/.wslconfig; do
+      [ -r "$config" ] && printf '%s %s\n' "$(printf %s "$config" | encode)" "$(head -c 65536 "$config" | encode)"
+    done
+  done | section wsl_configs
+}
 # A record that is there but cannot be read is told as an empty one.
 record() { file "$@" || { { [ -e "$2" ] || [ -L "$2" ]; } && section "$1" </dev/null; }; }
 
@@ -31,12 +72,16 @@ file kernel_version /proc/version
 systemctl --version 2>/dev/null | section systemd
 python3 --version 2>&1 | section python
 
-for path in /opt/localai-deploy /var/lib/localai-deploy; do
-  there=$path
-  while [ ! -d "$there" ]; do there=${there%/*}; there=${there:-/}; done
-  printf '%s ' "$path"
-  df -Pk "$there" 2>/dev/null | tail -n 1
-done | section free
+disk_of() { # the file system that each path lies on, or would
+  for path in "$@"; do
+    there=$path
+    while [ ! -d "$there" ]; do there=${there%/*}; there=${there:-/}; done
+    printf '%s ' "$path"
+    df -Pk "$there" 2>/dev/null | tail -n 1
+  done
+}
+disk_of /opt/localai-deploy /var/lib/localai-deploy /etc /tmp /usr /var | section free
+if grep -qsi microsoft /proc/version || [ -e /dev/dxg ]; then wsl; fi
 
 sockets=$(ss -Hltnp 2>/dev/null) && printf '%s\n' "$sockets" | section sockets
 [ -n "$sockets" ] || cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | section proc_net
@@ -72,9 +117,12 @@ if [ -e "/etc/systemd/system/$gateway" ] || [ -d $CONFIG/gateway ] || [ -d /opt/
   systemctl show "$gateway" -p LoadState -p ActiveState -p SubState -p MainPID -p NRestarts 2>/dev/null | section gateway
 fi
 
+grep -qs '^0x10de$' /sys/bus/pci/devices/*/vendor || [ -e /dev/dxg ] && nvidia
+record driver $CONFIG/driver.json
 record deployment $CONFIG/deployment.json
 record lock $CONFIG/locks/llama_cpp.json
 record runtime $CONFIG/runtime.json
+record fit $CONFIG/fit.json
 for path in $CONFIG/*.json $CONFIG/api-key $CONFIG/locks/*.json /usr/local/lib/localai-deploy/* \
   "/etc/systemd/system/$UNIT" "/etc/systemd/system/$UNIT.d"/*.conf; do
   [ -f "$path" ] || continue
@@ -94,6 +142,10 @@ done | section records
 for path in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock; do
   inode=$(stat -c %i "$path" 2>/dev/null) && grep -E "^[0-9]+: [^-].*:$inode " /proc/locks
 done 2>/dev/null | section apt_locks
+# Half installed, unpacked or half configured, or in need of reinstallation; and what dpkg left in its journal.
+{ dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 2>/dev/null | sed -nE 's/^.([HUF].|.R) (.*)/\2/p' | head -n 10
+  ls -1 /var/lib/dpkg/updates 2>/dev/null | sed -nE '1s/^[0-9]+$/dpkg was interrupted/p'
+} | tr '\n' ' ' | section packages_broken
 echo 1 | section end
 }
 main </dev/null

@@ -16,6 +16,7 @@ from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.domain.pve.facts import VmFacts
 from localai_deploy.domain.pve.planning import VmPlan
 from localai_deploy.domain.pve.removal import removable_seeds
+from localai_deploy.domain.pve.sizing import VmSize
 from localai_deploy.domain.pve.vm import SEED_DRIVE, SYSTEM_DISK
 from localai_deploy.domain.pve.vm_changes import waits_for_restart
 from localai_deploy.domain.pve.wish import VmWish
@@ -43,9 +44,11 @@ from localai_deploy.targets.vm_cards import (
     name_holder,
     note_tested,
     require_not_lost,
+    second_start,
     start_with_cards,
-    take_cards_back,
+    undo_start,
     untested,
+    without_onboot,
 )
 from localai_deploy.targets.vm_making import ensure_image, ensure_vm
 from localai_deploy.targets.vm_survey import survey_vm
@@ -99,13 +102,15 @@ class ProxmoxVm:
         """The guest's, once it was found; before that only its name and user are known."""
         return self._connection
 
-    def survey(self) -> VmPlan:
+    def survey(self, least: VmSize | None = None) -> VmPlan:
         """Look at node and VM through the API, and plan; nothing is changed.
 
         A create that an earlier run of ours left at work is waited for.
 
         :raises LocalaiError: ``pve-*``, ``tls-*``, ``vm-name-twice``.
         """
+        if least is not None:
+            self.wish = self.wish.at_least(least)
         self.wish, plan = survey_vm(self._node, self.wish, self._clock())
         return plan
 
@@ -162,6 +167,7 @@ class ProxmoxVm:
         for volume in plan.node.removable_seeds(plan.spec.name):
             if volume != vm.seed:
                 self._seeds.remove(volume)
+        self.left_over += without_onboot(plan)
         self._tell_what_waits(vm.vmid)
 
     def _start(self, vm: VmFacts, plan: VmPlan, tell: Tell) -> Executor:
@@ -169,18 +175,9 @@ class ProxmoxVm:
         try:
             start_with_cards(self._node, vm.vmid, plan.cards)
         except LocalaiError as error:
-            if error.error_id == "card-held":
-                self._roll_back(vm, plan, tell)
+            undo_start(self._node, self._seeds, plan, vm, error, tell)
             raise
         return self._log_in(vm, tell)
-
-    def _roll_back(self, vm: VmFacts, plan: VmPlan, tell: Tell) -> None:
-        """Another VM got the card first: a VM that was made for it goes, any other is as it was."""
-        tell("another VM has the card: undoing", 0)
-        if plan.vm is None and vm.seed:
-            self._node.vms.delete(vm.vmid)
-            self._seeds.remove(vm.seed)
-        take_cards_back(self._node, plan, vm)
 
     def _test_reset(self, vm: VmFacts, plan: VmPlan, guest: Executor, tell: Tell) -> None:
         """Stop and start a VM once with cards that are new to it; what it saw of them is there again."""
@@ -189,7 +186,9 @@ class ProxmoxVm:
             return
         before = guest_devices(guest)
         self._shut_down(vm, tell)
-        require_not_lost(plan.cards, before, guest_devices(self._start(vm, plan, tell)))
+        with second_start(vm):
+            guest = self._start(vm, plan, tell)
+        require_not_lost(plan.cards, before, guest_devices(guest))
         note_tested(self._node, vm.vmid, plan.spec.name, proofs)
 
     def _shut_down(self, vm: VmFacts, tell: Tell) -> None:
@@ -277,16 +276,19 @@ class ProxmoxVm:
         return self._host
 
     def destroy(self) -> None:
-        """Delete the VM with its disks, and seeds of its name that were left over."""
+        """Delete the VM with its disks, and seeds of its name that were left over.
+
+        Its leases go first: a run that is cut off leaves none of a VM that is gone.
+        """
         seen = self.survey()
         self.close()
         vms = [one.vmid for one in (seen.vm, seen.begun) if one is not None]
         seeds = {*removable_seeds(seen), *([seen.vm.seed] if seen.vm and seen.vm.seed else [])}
         if not vms and not seeds:
             raise vm_missing(self._node.name, self.wish.spec.name)
+        give_back(self._node, seen.held_cards, holder_of(seen.spec, seen.vm))
         for vmid in vms:
             self._node.vms.delete(vmid)
-        give_back(self._node, seen.held_cards, holder_of(seen.spec, seen.vm))
         for volume in sorted(seeds):
             self._seeds.remove(volume)
 

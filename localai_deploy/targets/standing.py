@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from localai_deploy.domain.plan import StepKind
 from localai_deploy.domain.pve.planning import VmPlan
+from localai_deploy.domain.pve.sizing import VmSize
 from localai_deploy.errors import LocalaiError
 from localai_deploy.targets.base import Tell
 
@@ -18,8 +19,9 @@ class StandingHost:
         """Nothing."""
         return []
 
-    def survey(self) -> VmPlan | None:
+    def survey(self, least: VmSize | None = None) -> VmPlan | None:
         """It is there."""
+        del least
         return None
 
     def provision(self, kind: StepKind, plan: VmPlan, tell: Tell) -> None:

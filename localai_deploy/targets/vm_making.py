@@ -35,8 +35,8 @@ def ensure_vm(node: PveNode, seeds: SeedVolumes, wish: VmWish, plan: VmPlan, tel
     if plan.vm is None:
         raise held_by_another_run(vm.vmid, plan.spec.name)
     values = config_values(plan.spec, vm)
-    block = replace(vm.block, spec=plan.spec.record())
-    if tuple(block.mappings) != vm.block.mappings:
+    block = replace(vm.block, spec=plan.spec.record(), gave=())
+    if block.noted != vm.block.noted:
         values["description"] = new_description(vm, block)
     if values:
         node.vms.change(vm.vmid, values, str(vm.config["digest"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from localai_deploy.domain.plan import Finding
 from localai_deploy.domain.pve.facts import BegunVm, NodeFacts, VmFacts
+from localai_deploy.domain.pve.ownership import NotedCards
 from localai_deploy.domain.pve.planning import VmPlan, plan_vm
 from localai_deploy.domain.pve.vm import candidate_ids
 from localai_deploy.domain.pve.wish import VmWish
@@ -27,7 +28,7 @@ def survey_vm(node: PveNode, wish: VmWish, now: float) -> tuple[VmWish, VmPlan]:
     vm, begun = _find(node, wish, facts)
     if vm is not None:
         wish = wish.for_vm(vm.block)
-    if wish.spec.gpus or (vm is not None and vm.block.mappings):
+    if wish.spec.gpus or (vm is not None and vm.block.noted != NotedCards()):
         facts = node.with_cards(facts)
     hardware, unseen = seen_over_ssh(wish.node_login) if wish.spec.gpus else (None, ())
     plan = plan_vm(

@@ -138,6 +138,7 @@ class HostState:
 
     :param mapped_models: paths in the model store; a replaced file's ends with ``(deleted)``.
     :param pci_devices: vendor and device of everything on the PCI bus, one for each function.
+    :param server_log: what the server wrote at its start about memory and layers.
     :param model_records: model's file name → hash that the host recorded when it was pulled.
     """
 
@@ -155,6 +156,7 @@ class HostState:
     key_file: KeyFile | None
     exposure: Exposure
     pci_devices: tuple[str, ...]
+    server_log: tuple[str, ...]
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> HostState:
@@ -174,6 +176,7 @@ class HostState:
             key_file=KeyFile(**data["key_file"]) if data["key_file"] else None,
             exposure=Exposure(**data["exposure"]),
             pci_devices=tuple(data["pci_devices"]),
+            server_log=tuple(data["server_log"]),
         )
 
 

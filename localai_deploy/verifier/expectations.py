@@ -11,6 +11,7 @@ from typing import Any
 from localai_deploy.domain import paths
 from localai_deploy.domain.deployment import is_our_record
 from localai_deploy.domain.gateway import Gateway
+from localai_deploy.domain.spec import plans_card
 
 VARIABLE = "localai_expected"
 
@@ -39,6 +40,7 @@ class Expected:
     :param open_paths: what answers without a key, all of it.
     :param devices: vendor and device (``10de:2684``) of each function that was passed through.
     :param gateway: what it runs as the host of group ``gateway``.
+    :param gpu_memory_bytes: model, cache and compute memory that the plan has on cards; 0: it tells none.
     """
 
     record: Mapping[str, Any]
@@ -56,6 +58,15 @@ class Expected:
     package: str
     devices: Sequence[str] = ()
     gateway: Gateway | None = None
+    runtime: str = ""
+    variant: str = "cpu"
+    gpu_layers: int = 0
+    gpu_memory_bytes: int = 0
+
+    @property
+    def plans_card(self) -> bool:
+        """Whether an NVIDIA card is to do the work, so that a host without one fails."""
+        return plans_card(self.variant, self.gpu_layers, self.devices)
 
     @property
     def unit(self) -> str:
@@ -109,6 +120,10 @@ class Expected:
                 package=record["package"],
                 devices=tuple(record.get("devices", ())),
                 gateway=Gateway.from_record(record["gateway"]) if "gateway" in record else None,
+                runtime=record["runtime"],
+                variant=record["variant"],
+                gpu_layers=record["gpu_layers"],
+                gpu_memory_bytes=record.get("gpu_memory_bytes", 0),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise _invalid(f"{type(error).__name__}: {error}") from error

@@ -10,6 +10,7 @@ from localai_deploy.verifier.checking import EVENTS, EVIDENCE, declaration
 from localai_deploy.verifier.events import CheckProgress, EventWriter
 from localai_deploy.verifier.expectations import ExpectationsInvalid
 from localai_deploy.verifier.report import CheckResult, Outcome
+from localai_deploy.verifier.scope import OPTIONS
 from localai_deploy.verifier.target import ProbeFailed
 
 pytest_plugins = ["localai_deploy.verifier.fixtures"]
@@ -23,8 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options that :mod:`localai_deploy.verifier.run` gives."""
     group = parser.getgroup("localai-deploy")
     group.addoption("--localai-host", action="append", default=[], help="host of the inventory; repeatable")
-    group.addoption("--localai-host-with-devices", action="append", default=[], help="one that has a card")
-    group.addoption("--localai-host-with-gateway", action="append", default=[], help="the gateway's host")
+    for fixture, option in OPTIONS.items():
+        group.addoption(option, action="append", default=[], dest=fixture, help=f"its checks use {fixture}")
     group.addoption("--localai-events-fd", type=int, required=True, help="descriptor that takes the events")
 
 
@@ -40,14 +41,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Checks of devices run on hosts that were given some, those of a gateway on its host."""
-    for fixture in ("devices", "gateway"):
-        having = config.getoption(f"--localai-host-with-{fixture}")
-        items[:] = [one for one in items if not _asks_for(one, fixture) or describe(one).host in having]
+    """Checks of devices, cards and speed run on the hosts that were named for them."""
+    items[:] = [one for one in items if _is_wanted(one, config)]
 
 
-def _asks_for(item: pytest.Item, fixture: str) -> bool:
-    return isinstance(item, pytest.Function) and fixture in item.fixturenames
+def _is_wanted(item: pytest.Item, config: pytest.Config) -> bool:
+    names = item.fixturenames if isinstance(item, pytest.Function) else ()
+    return all(describe(item).host in config.getoption(one) for one in OPTIONS if one in names)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

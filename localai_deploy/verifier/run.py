@@ -16,6 +16,7 @@ from typing import Any
 from localai_deploy.verifier.events import PLANNED, PROGRESS, RESULT, CheckProgress
 from localai_deploy.verifier.private_directory import child_environment, private_directory
 from localai_deploy.verifier.report import CheckResult, Outcome, Report
+from localai_deploy.verifier.scope import COMMON, Scope
 
 CHECKS = Path(__file__).with_name("checks")
 TIMEOUT_PER_HOST_S = 3600.0
@@ -27,8 +28,7 @@ def run_checks(
     *,
     inventories: Sequence[Path],
     hosts: Sequence[str],
-    having_devices: Sequence[str] = (),
-    having_gateway: Sequence[str] = (),
+    scope: Scope = COMMON,
     environment: Mapping[str, str] | None = None,
     on_result: Callable[[CheckResult], None],
     on_progress: Callable[[CheckProgress], None] | None = None,
@@ -39,16 +39,14 @@ def run_checks(
     The hosts' variable ``localai_expected`` says what is expected. A check that ends without a result,
     by a crash or because the time is over, is a failure; so is a host without any check.
 
-    :param having_devices: hosts that something was passed through to.
-    :param having_gateway: the gateway's host, if it is one of them.
+    :param scope: hosts that more than the common checks are made on.
     :param environment: variables for the checks' process besides those on the allow-list.
     :param on_result: called for every result as it comes.
     :param on_progress: called when a check begins, and while it reads a large file.
     :param timeout_s: for all hosts together; None: an hour for each.
     """
     limit_s = TIMEOUT_PER_HOST_S * len(hosts) if timeout_s is None else timeout_s
-    having = {"devices": tuple(having_devices), "gateway": tuple(having_gateway)}
-    ledger = Ledger(tuple(hosts), on_result, on_progress or (lambda _: None), having)
+    ledger = Ledger(tuple(hosts), on_result, on_progress or (lambda _: None), scope)
     if hosts:
         with private_directory() as directory:
             variables = child_environment(directory, inventories, environment or {})
@@ -65,10 +63,10 @@ class Ledger:
         hosts: tuple[str, ...],
         on_result: Callable[[CheckResult], None],
         on_progress: Callable[[CheckProgress], None],
-        having: Mapping[str, Sequence[str]] | None = None,
+        scope: Scope = COMMON,
     ) -> None:
         self.hosts = hosts
-        self.having = having or {}
+        self.scope = scope
         self.results: list[CheckResult] = []
         self.planned: list[CheckProgress] = []
         self._on_result = on_result
@@ -158,7 +156,7 @@ def _command(ledger: Ledger, events: int) -> list[str]:
         *("-q", "--tb=short", "--assert=plain", "--color=no"),
         f"--localai-events-fd={events}",
         *(f"--localai-host={host}" for host in ledger.hosts),
-        *(f"--localai-host-with-{what}={host}" for what, hosts in ledger.having.items() for host in hosts),
+        *ledger.scope.arguments(),
         str(CHECKS),
     ]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from localai_deploy.domain.plan import ROLE_OF, StepKind
+from localai_deploy.domain.spec import FORKS
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.inventory import Secrets
 from localai_deploy.provisioner.events import Event, TaskFailed
@@ -56,6 +57,15 @@ class RunPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What is run of a project."""
+
+    playbook: str
+    tag: str
+    removing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run with its rendered project.
 
@@ -68,6 +78,7 @@ class Run:
     targets: Mapping[str, Target]
     gateways: frozenset[str] = frozenset()
     outcomes: dict[str, HostOutcome] = field(default_factory=dict)
+    forks: int = FORKS
 
     @property
     def good_hosts(self) -> list[str]:
@@ -90,6 +101,7 @@ def open_run(
     secrets: Mapping[str, Secrets],
     targets: Mapping[str, Target],
     stack: ExitStack,
+    forks: int = FORKS,
 ) -> Run:
     """Render the project of a run; its secrets live until ``stack`` closes."""
     project = render_project(place.directory / "project", hosts)
@@ -97,7 +109,7 @@ def open_run(
     secret_file = stack.enter_context(secret_inventory(variables))
     outcomes = {host.name: HostOutcome() for host in hosts}
     gateways = frozenset(host.name for host in hosts if host.is_gateway)
-    return Run(place, project, secret_file, targets, gateways, outcomes)
+    return Run(place, project, secret_file, targets, gateways, outcomes, forks)
 
 
 def journal_of(host: str) -> Journal:
@@ -113,7 +125,15 @@ def run_steps(run: Run, kinds: Sequence[StepKind], listener: Listener, *, removi
         if kind is StepKind.GATEWAY:
             hosts = [host for host in hosts if host in run.gateways]
         if kind in ROLE_OF and hosts:
-            _run_step(run, kind, hosts, listener, removing=removing)
+            part = Part("reset.yml" if removing else "site.yml", ROLE_OF[kind], removing=removing)
+            _run_step(run, kind, hosts, listener, part)
+
+
+def run_action(run: Run, kind: StepKind, part: Part, listener: Listener) -> None:
+    """Run a part of a playbook that no plan has: a named action on what step ``kind`` installed."""
+    _drop_lost_hosts(run)
+    if hosts := run.good_hosts:
+        _run_step(run, kind, hosts, listener, part)
 
 
 def _drop_lost_hosts(run: Run) -> None:
@@ -124,18 +144,19 @@ def _drop_lost_hosts(run: Run) -> None:
             run.outcomes[name].error = error
 
 
-def _run_step(run: Run, kind: StepKind, hosts: list[str], listener: Listener, *, removing: bool) -> None:
+def _run_step(run: Run, kind: StepKind, hosts: list[str], listener: Listener, part: Part) -> None:
     for host in hosts:
-        journal_of(host).begin(run.place.run_id, kind, removing=removing)
+        journal_of(host).begin(run.place.run_id, kind, removing=part.removing)
     listener.step_started(kind, hosts)
     result = run_playbook(
         run.project,
-        "reset.yml" if removing else "site.yml",
-        tags=[ROLE_OF[kind]],
+        part.playbook,
+        tags=[part.tag],
         hosts=hosts,
         secrets=run.secrets,
         artifacts=run.place.directory / "ansible" / kind.value,
         on_event=listener.task_event,
+        forks=run.forks,
     )
     for host in hosts:
         outcome = run.outcomes[host]

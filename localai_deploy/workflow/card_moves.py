@@ -6,13 +6,14 @@ does not come up with the card, the first one gets it back and both are as they 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from localai_deploy.domain.pve.card_claims import CardUser
 from localai_deploy.domain.pve.card_move import CardMove, undone
 from localai_deploy.domain.pve.lease import Holder
+from localai_deploy.domain.pve.ownership import NotedCards
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.proxmox.card_vms import CardVms
 from localai_deploy.proxmox.leases import Leases
@@ -50,14 +51,24 @@ class CardMover:
             if error.error_id == "card-taken-over":
                 raise
             raise attempt.backwards(error) from error
+        attempt.note(move.noted())
         if written:
             self.leases.settle(move.mapping, move.target.holder)
         return notes
 
-    def switch_off(self, vm: CardUser) -> None:
-        """Shut a VM down, so that its card is free.
+    def release(self, vm: CardUser, names: frozenset[str]) -> None:
+        """Shut a VM down, so that its card is free, and note in its block that it gave the card away.
 
+        :param names: all mappings that stand for the card.
         :raises LocalaiError: ``pve-shutdown-timeout``: it still has the card.
+        """
+        self.switch_off(vm)
+        self.vms.note(vm.vmid, names, vm.noted.of(names).given_away())
+
+    def switch_off(self, vm: CardUser) -> None:
+        """Shut a VM down.
+
+        :raises LocalaiError: ``pve-shutdown-timeout``.
         """
         if vm.running:
             self.say(f"shutting {vm.holder} down")
@@ -91,6 +102,12 @@ class _Attempt:
             return ()
         return (f"the agent of {target.holder} does not tell what its guest sees",)
 
+    def note(self, noted: Iterable[tuple[int, NotedCards]]) -> None:
+        """Let the blocks of our VMs say who has the card, for `up` goes by them."""
+        for vmid, cards in noted:
+            self._require_mine()
+            self._vms.note(vmid, self.move.names, cards)
+
     def backwards(self, cause: LocalaiError) -> LocalaiError:
         """Have everything as it was before; returns what to tell."""
         self.mover.say(f"{cause.what}: going back")
@@ -119,6 +136,7 @@ class _Attempt:
                 self._require_card(source.holder)
         if before.target.running:
             self._start(target)
+        self.note(self.move.noted_before())
         if self.written and source is not None:
             self.mover.leases.settle(self.move.mapping, source.holder)
         elif self.written:

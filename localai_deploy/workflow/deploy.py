@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from localai_deploy.domain.spec import Choices
+from localai_deploy.domain.plan import StepKind
+from localai_deploy.domain.spec import FORKS, Choices
 from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.provisioner.render import ProjectHost
@@ -26,10 +27,11 @@ from localai_deploy.workflow.apply import (
     open_run,
     run_steps,
 )
+from localai_deploy.workflow.fit_writing import record_fit
 from localai_deploy.workflow.observe import PlannedHost, plan_host
 from localai_deploy.workflow.provision import Rest, provision
 from localai_deploy.workflow.telling import Say
-from localai_deploy.workflow.together import ask_each
+from localai_deploy.workflow.together import ask_each, tell_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,15 @@ class DeployResult:
     report: Report | None
     planned: Mapping[str, PlannedHost] = field(default_factory=dict)
     written: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Who hears of steps and checks."""
+
+    listener: Listener
+    on_check: Callable[[CheckResult], None]
+    on_check_progress: Callable[[CheckProgress], None] | None
 
 
 def open_targets(hosts: Sequence[InventoryHost], stack: ExitStack, say: Say) -> dict[str, Target]:
@@ -84,7 +95,7 @@ def look(
 
     for host in hosts:
         host.spec()
-    return [Looked(one.host, one.value, one.error) for one in ask_each(hosts, plan)]
+    return [Looked(one.host, one.value, one.error) for one in ask_each(hosts, plan, choices.forks)]
 
 
 def deploy(
@@ -99,7 +110,11 @@ def deploy(
     outcomes = {one.host.name: HostOutcome() for one in planned}
     seen = {one.host.name: one for one in provision(planned, place, outcomes, listener, rest)}
     ready = [one for name, one in seen.items() if outcomes[name].error is None]
-    report = _configure(ready, place, outcomes, listener, on_check, on_check_progress) if ready else None
+    follow = Following(listener, on_check, on_check_progress)
+    report = _configure(ready, place, outcomes, rest.choices, follow) if ready else None
+    for one in planned:
+        if error := outcomes[one.host.name].error:
+            tell_place(one.host, error)
     return DeployResult(outcomes, report, seen)
 
 
@@ -107,16 +122,27 @@ def _configure(
     ready: Sequence[PlannedHost],
     place: RunPlace,
     outcomes: dict[str, HostOutcome],
-    listener: Listener,
-    on_check: Callable[[CheckResult], None],
-    on_check_progress: Callable[[CheckProgress], None] | None,
+    choices: Choices,
+    follow: Following,
 ) -> Report | None:
     """Run the roles and the checks; ``outcomes`` of these hosts are filled in."""
     with ExitStack() as stack:
-        run = _open(ready, place, stack, outcomes)
-        run_steps(run, DEPLOY_STEPS, listener)
+        run = _open(ready, place, stack, outcomes, choices.forks)
+        planned = {step.kind for one in ready for step in one.plan.steps}
+        wanted = [kind for kind in DEPLOY_STEPS if kind in planned and choices.wants(kind.value)]
+        run_steps(run, wanted, follow.listener)
         good = [one for one in ready if one.host.name in run.good_hosts]
-        return _verify(run, good, on_check, on_check_progress) if good else None
+        if not good or not choices.wants(StepKind.VERIFY.value):
+            return None
+        report = _verify(run, good, follow.on_check, follow.on_check_progress)
+        _record_fits(good, report, outcomes)
+        return report
+
+
+def _record_fits(good: Sequence[PlannedHost], report: Report, outcomes: Mapping[str, HostOutcome]) -> None:
+    for one in good:
+        if trouble := record_fit(one, report):
+            outcomes[one.host.name].notes += (trouble,)
 
 
 def _open(
@@ -124,10 +150,11 @@ def _open(
     place: RunPlace,
     stack: ExitStack,
     outcomes: Mapping[str, HostOutcome] | None = None,
+    forks: int = FORKS,
 ) -> Run:
     hosts = [project_host(one) for one in planned]
     secrets = {one.host.name: one.host.secrets for one in planned}
-    run = open_run(place, hosts, secrets, {one.host.name: one.target for one in planned}, stack)
+    run = open_run(place, hosts, secrets, {one.host.name: one.target for one in planned}, stack, forks)
     run.outcomes.update({name: one for name, one in (outcomes or {}).items() if name in run.outcomes})
     return run
 
@@ -136,11 +163,13 @@ def verify(
     planned: Sequence[PlannedHost],
     on_check: Callable[[CheckResult], None],
     on_check_progress: Callable[[CheckProgress], None] | None = None,
+    *,
+    measure: bool = False,
 ) -> Report:
-    """Run the checks alone."""
+    """Run the checks alone; ``measure`` adds speed, memory and energy, which takes minutes."""
     with ExitStack() as stack:
         run = _open(planned, new_place(), stack)
-        return _verify(run, planned, on_check, on_check_progress)
+        return _verify(run, planned, on_check, on_check_progress, measure=measure)
 
 
 def _verify(
@@ -148,14 +177,22 @@ def _verify(
     planned: Sequence[PlannedHost],
     on_check: Callable[[CheckResult], None],
     on_progress: Callable[[CheckProgress], None] | None,
+    *,
+    measure: bool = False,
 ) -> Report:
     from localai_deploy.verifier.run import run_checks
+    from localai_deploy.verifier.scope import Scope
 
+    specs = [one.deployment.spec for one in planned if one.deployment]
     return run_checks(
         inventories=[run.project.inventory, run.secrets],
         hosts=[one.host.name for one in planned],
-        having_devices=[one.host.name for one in planned if one.deployment and one.deployment.spec.devices],
-        having_gateway=sorted(run.gateways),
+        scope=Scope(
+            devices=tuple(spec.name for spec in specs if spec.devices),
+            planned_card=tuple(spec.name for spec in specs if spec.plans_card),
+            gateway=tuple(sorted(run.gateways)),
+            bench=tuple(spec.name for spec in specs) if measure else (),
+        ),
         on_result=on_check,
         on_progress=on_progress,
     )

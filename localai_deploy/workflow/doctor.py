@@ -14,8 +14,6 @@ from localai_deploy.domain.preflight import preflight
 from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.domain.pve.facts import NodeFacts
 from localai_deploy.domain.pve.hardware import CardOnNode
-from localai_deploy.domain.settings import Sourced
-from localai_deploy.domain.spec import HostSpec, host_spec
 from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import InventoryHost
 from localai_deploy.inventory_node_ssh import NodeSsh
@@ -130,17 +128,10 @@ def examine_hosts(hosts: Sequence[InventoryHost], say: Say) -> list[HostReport]:
 
         def examine(host: InventoryHost) -> HostReport:
             facts = targets[host.name].observe()
-            return HostReport(host.name, facts.os_pretty_name, preflight(_spec_of(host), facts))
+            return HostReport(host.name, facts.os_pretty_name, preflight(host.spec(), facts))
 
         answers = ask_all(hosts, examine)
     return [one.value or _unseen(one.host.name, one.error) for one in answers]
-
-
-def _spec_of(host: InventoryHost) -> HostSpec:
-    """What is wanted of a host apart from its model, which a look at it does not need."""
-    models = host.settings["localai_models"].value or ("none",)
-    settings = {**host.settings, "localai_models": Sourced(models, "doctor")}
-    return host_spec(host.name, host.connection, settings)
 
 
 def _unseen(host: str, error: LocalaiError | None) -> HostReport:

@@ -5,6 +5,24 @@ from __future__ import annotations
 from localai_deploy.explanations import Explanation
 
 EXPLANATIONS: dict[str, Explanation] = {
+    "vm-not-an-entry": Explanation(
+        title="A play of plain Ansible does not make VMs",
+        cause="The inventory says on which node the VM is to be, but not yet how Ansible reaches it.",
+        detection="playbooks/site.yml: localai_node is set for the host, ansible_host is not.",
+        fix="localai-deploy up NAME --write-inventory DIR makes the VM, and an entry that Ansible reaches.",
+    ),
+    "driver-not-ours": Explanation(
+        title="No driver on the host was installed by us",
+        cause="The host has no card, runs in WSL, or had its driver before.",
+        detection="The record of role nvidia_driver on the host.",
+        fix="Change the driver with what installed it.",
+    ),
+    "driver-not-upgraded": Explanation(
+        title="There is no version of the driver to go back to",
+        cause="It is still the one that was installed first.",
+        detection="The record of role nvidia_driver on the host.",
+        fix="`driver upgrade HOST` comes first.",
+    ),
     "channel-unreachable": Explanation(
         title="The conda channel cannot be read",
         cause="No network, a wrong mirror, or a server that answers with errors.",

@@ -7,16 +7,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from localai_deploy.domain.deployment import Deployment
+from localai_deploy.domain.deployment import Deployment, is_our_record
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
+from localai_deploy.domain.fit.fitted import Fitted, with_layers, with_layers_asked_for
+from localai_deploy.domain.gpu.host_driver import driver_of
 from localai_deploy.domain.lock import EnvironmentLock
 from localai_deploy.domain.mirrors import Mirrors
+from localai_deploy.domain.models.catalogue import default_model
 from localai_deploy.domain.observations import Observation, observe_step
-from localai_deploy.domain.plan import VM_STEPS, Finding, HostPlan, StepKind
+from localai_deploy.domain.plan import VM_STEPS, Finding, HostPlan, ModelChoice, Severity, StepKind
 from localai_deploy.domain.planning import make_plan
 from localai_deploy.domain.preflight import PLATFORMS
 from localai_deploy.domain.pve.facts import VmFacts
 from localai_deploy.domain.pve.planning import VmPlan, nominal_facts
+from localai_deploy.domain.pve.sizing import size_for
 from localai_deploy.domain.reference import ModelFile, ModelReference, hub_url, parse_model_reference
 from localai_deploy.domain.spec import Choices, HostSpec
 from localai_deploy.errors import LocalaiError
@@ -24,7 +28,10 @@ from localai_deploy.inventory import InventoryHost
 from localai_deploy.runtimes import deployment_of, runtime_named
 from localai_deploy.targets.base import Target
 from localai_deploy.workflow.holding import hold
+from localai_deploy.workflow.host_fit import HostFit, host_fit, machine_of
+from localai_deploy.workflow.repository_choice import with_files
 from localai_deploy.workflow.telling import Say
+from localai_deploy.workflow.vm_size import sized
 
 T = TypeVar("T")
 
@@ -36,6 +43,7 @@ class PlannedHost:
     :param facts: of a VM that is not up yet, what it will look like.
     :param vm: what its node says of a VM; ``None`` for a host that was there before us.
     :param devices: vendor and device of what a VM has of its node's, sorted.
+    :param fitted: how its model was fitted to it; ``None``: the host's record told, or nobody knows.
     """
 
     host: InventoryHost
@@ -45,6 +53,7 @@ class PlannedHost:
     plan: HostPlan
     vm: VmPlan | None = None
     devices: tuple[str, ...] = ()
+    fitted: Fitted | None = None
 
     @property
     def is_up(self) -> bool:
@@ -111,27 +120,86 @@ def look_at(target: Target, say: Say, lock: ExitStack | None) -> HostFacts:
 def resolved(planned: PlannedHost, choices: Choices, say: Say) -> PlannedHost:
     """The same host with its deployment resolved and its plan made from the facts that it has."""
     host, facts = planned.host, planned.facts
-    spec = replace(host.spec(), devices=planned.devices)
-    deployment, problems = _resolve(host, spec, facts, choices, say)
-    plan = make_plan(spec, facts, deployment, problems)
+    spec, about_driver = with_driver(replace(host.spec(), devices=planned.devices), facts)
+    if not spec.models:
+        spec = replace(spec, models=unnamed_models(spec, facts, say))
+    problems: list[Finding] = []
+    named = _attempt(lambda: _with_files(planned, spec, choices, say), problems)
+    spec, chosen = named or (spec, ())
+    parts = _look_up(host, spec, facts, choices, say, problems) if named else None
+    deployment, fit = None, HostFit()
+    if parts is not None:
+        lock, models = parts
+        if not any(one.severity is Severity.BLOCKER for one in about_driver):
+            fit = host_fit(spec, models[0], facts, host.secrets.hub_token, say)
+        if larger := sized(planned.vm, host.vm, planned.target, size_for(fit.host_need, lock, models)):
+            facts = nominal_facts(larger.spec, larger.image)
+            planned = replace(planned, vm=larger, facts=facts)
+            fit = host_fit(spec, models[0], facts, host.secrets.hub_token, say)
+        problems += fit.findings
+        spec = with_layers(spec, fit.planned) if fit.planned else with_layers_asked_for(spec)
+        deployment = _attempt(lambda: deployment_of(spec, lock, models), problems)
+    plan = make_plan(spec, facts, deployment, (*about_driver, *problems), fit.planned)
+    plan = replace(plan, chosen=chosen)
     if planned.vm is not None:
         steps, findings = (*planned.vm.steps, *plan.steps), (*planned.vm.findings, *plan.findings)
-        plan = HostPlan(plan.host, steps, findings)
+        plan = replace(plan, steps=steps, findings=findings)
+    if choices.steps:
+        plan = plan.only(choices.steps)
     if choices.strict:
         plan = plan.strict()
-    return replace(planned, deployment=deployment, plan=plan)
+    return replace(planned, deployment=deployment, plan=plan, fitted=fit.fitted)
 
 
-def _resolve(
-    host: InventoryHost, spec: HostSpec, facts: HostFacts, choices: Choices, say: Say
-) -> tuple[Deployment | None, list[Finding]]:
-    problems: list[Finding] = []
+def with_driver(spec: HostSpec, facts: HostFacts) -> tuple[HostSpec, tuple[Finding, ...]]:
+    """The spec with the driver of the host's cards, and what is to be said of it."""
+    found = driver_of(spec.name, facts, spec.devices, spec.driver_source)
+    if found is None:
+        return spec, ()
+    if isinstance(found, Finding):
+        return spec, (found,)
+    return spec.with_driver(found), found.choice.warnings
+
+
+def unnamed_models(spec: HostSpec, facts: HostFacts, say: Say) -> tuple[str, ...]:
+    """Where nobody names a model: those that the host has by us, else one that its cards take whole."""
+    record = record_of(facts)
+    if record is not None and is_our_record(record):
+        return tuple(str(one["reference"]) for one in record["models"])
+    cards = machine_of(spec, facts.memory_bytes).cards
+    name = default_model([card.memory_bytes for card in cards])
+    say(f"{spec.name}: no model is named: taking {name}")
+    return (name,)
+
+
+def _with_files(
+    planned: PlannedHost, spec: HostSpec, choices: Choices, say: Say
+) -> tuple[HostSpec, tuple[ModelChoice, ...]]:
+    """A VM that is still to be made gets the memory that its model needs, so that limits no choice."""
+    host, facts = planned.host, planned.facts
+    free = planned.vm is not None and planned.vm.vm is None and host.vm is not None and host.vm.may_grow
+    machine = machine_of(spec, 0 if free else facts.memory_bytes)
+    return with_files(spec, facts, machine, host.secrets.hub_token, say, update=choices.update)
+
+
+_Parts = tuple[EnvironmentLock, tuple[ModelFile, ...]]
+
+
+def _look_up(
+    host: InventoryHost,
+    spec: HostSpec,
+    facts: HostFacts,
+    choices: Choices,
+    say: Say,
+    problems: list[Finding],
+) -> _Parts | None:
+    """Lock and model files, as far as nothing stands in the way; else ``problems`` grow."""
     lock = _attempt(lambda: environment_lock(spec, facts, choices, say), problems)
     models = [_attempt(_resolver(host, spec, facts, choices, say, text), problems) for text in spec.models]
     found = tuple(model for model in models if model is not None)
     if lock is None or len(found) != len(models):
-        return None, problems
-    return _attempt(lambda: deployment_of(spec, lock, found), problems), problems
+        return None
+    return lock, found
 
 
 def _attempt(action: Callable[[], T], problems: list[Finding]) -> T | None:
@@ -158,6 +226,7 @@ def environment_lock(spec: HostSpec, facts: HostFacts, choices: Choices, say: Sa
         variant=spec.variant,
         platform=PLATFORMS.get(facts.architecture, "linux-64"),
         libc_version=facts.libc_version,
+        cuda=spec.driver.choice.cuda if spec.driver else None,
     )
 
 

@@ -45,7 +45,7 @@ def provision(
     for kind in VM_STEPS:
         wanting = [one for one in planned if outcomes[one.host.name].error is None and _wants(one, kind)]
         if wanting:
-            _run_step(kind, wanting, place, outcomes, listener)
+            _run_step(kind, wanting, place, outcomes, listener, rest.choices.forks)
     return [_seen_anew(one, outcomes[one.host.name], rest) for one in planned]
 
 
@@ -64,6 +64,7 @@ def _run_step(
     place: RunPlace,
     outcomes: Mapping[str, HostOutcome],
     listener: Listener,
+    forks: int,
 ) -> None:
     by_name = {one.host.name: one for one in planned}
     for name in by_name:
@@ -75,7 +76,7 @@ def _run_step(
         assert one.vm is not None, "only VMs have these steps"  # noqa: S101
         one.target.provision(kind, one.vm, _teller(host.name, listener))
 
-    for answer in ask_all([one.host for one in planned], carry_out):
+    for answer in ask_all([one.host for one in planned], carry_out, forks):
         outcome = outcomes[answer.host.name]
         outcome.error = _partial(answer.error) if answer.error else None
         outcome.notes = tuple(by_name[answer.host.name].target.left_over)

@@ -8,7 +8,9 @@ from typing import Any
 
 from localai_deploy.domain.deployment import Deployment, is_our_record
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
+from localai_deploy.domain.fit.wish import UBATCH
 from localai_deploy.domain.gateway import Gateway
+from localai_deploy.domain.gpu.host_driver import HostDriver, driver_of
 from localai_deploy.domain.lock import EnvironmentLock
 from localai_deploy.domain.planning import make_plan
 from localai_deploy.domain.pve.planning import VmPlan
@@ -86,7 +88,7 @@ def recorded_deployment(host: InventoryHost, facts: HostFacts) -> Deployment:
         )
     try:
         lock = EnvironmentLock.from_data(facts.lock)
-        spec = _spec(host, record)
+        spec = _with_driver(_spec(host, record), facts)
         return deployment_of(spec, lock, tuple(_model(entry, facts) for entry in record["models"]))
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(host.name, f"{error!r}") from error
@@ -102,6 +104,12 @@ def _spec(host: InventoryHost, record: Mapping[str, Any]) -> HostSpec:
         context_length=record["context_length"],
         parallel=record["parallel"],
         gpu_layers=record["gpu_layers"],
+        cpu_expert_layers=record.get("cpu_expert_layers", 0),
+        gpu_memory_bytes=record.get("gpu_memory_bytes", 0),
+        cache_type_k=record.get("cache_type_k", "f16"),
+        cache_type_v=record.get("cache_type_v", "f16"),
+        flash_attention=record.get("flash_attention") != "off",
+        ubatch=record.get("ubatch", UBATCH),
         bind=record["service"]["bind"],
         port=record["service"]["port"],
         conda_provider=record["conda_provider"],
@@ -109,7 +117,14 @@ def _spec(host: InventoryHost, record: Mapping[str, Any]) -> HostSpec:
         devices=tuple(record.get("devices", ())),
         clients=tuple(record["service"].get("clients", ())),
         gateway=Gateway.from_record(record["gateway"]) if "gateway" in record else None,
+        driver_source=host.settings["localai_driver"].value,
     )
+
+
+def _with_driver(spec: HostSpec, facts: HostFacts) -> HostSpec:
+    """The driver is not in the record: it follows from the cards and what the host has; the build stays."""
+    found = driver_of(spec.name, facts, spec.devices, spec.driver_source)
+    return replace(spec, driver=found) if isinstance(found, HostDriver) else spec
 
 
 def _model(entry: Mapping[str, Any], facts: HostFacts) -> ModelFile:

@@ -132,7 +132,9 @@ def _remove_from_hosts(
         secrets = {one.host.name: one.host.secrets for one in removals}
         targets = {one.host.name: one.target for one in removals}
         run = open_run(place, hosts, secrets, targets, stack)
-        run_steps(run, DEPLOY_STEPS[::-1], listener, removing=True)
+        has_driver = any(one.facts and one.facts.driver is not None for one in removals)
+        kinds = [kind for kind in DEPLOY_STEPS[::-1] if kind is not StepKind.DRIVER or has_driver]
+        run_steps(run, kinds, listener, removing=True)
     for one in removals:
         outcome = run.outcomes[one.host.name]
         outcome.error = outcome.error or _left_over(one)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from localai_deploy.domain.spec import FORKS
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.inventory import InventoryHost
 
 T = TypeVar("T")
 
-PARALLEL_HOSTS = 8
 _LAST_WORD_S = 5.0
 
 
@@ -29,23 +29,27 @@ class Answer(Generic[T]):
     error: LocalaiError | None = None
 
 
-def ask_each(hosts: Sequence[InventoryHost], question: Callable[[InventoryHost], T]) -> list[Answer[T]]:
+def ask_each(
+    hosts: Sequence[InventoryHost], question: Callable[[InventoryHost], T], forks: int = FORKS
+) -> list[Answer[T]]:
     """Answers in the order of ``hosts``.
 
     :raises LocalaiError: malformed input, or what a host that is asked alone answered.
     """
-    answers = ask_all(hosts, question)
+    answers = ask_all(hosts, question, forks)
     for answer in answers:
         if answer.error and (len(hosts) == 1 or answer.error.exit_code is ExitCode.MALFORMED):
             raise answer.error
     return answers
 
 
-def ask_all(hosts: Sequence[InventoryHost], question: Callable[[InventoryHost], T]) -> list[Answer[T]]:
+def ask_all(
+    hosts: Sequence[InventoryHost], question: Callable[[InventoryHost], T], forks: int = FORKS
+) -> list[Answer[T]]:
     """Answers in the order of ``hosts``; every expected failure is one of them."""
     answers: dict[str, Answer[T]] = {}
     faults: list[BaseException] = []
-    turns = threading.Semaphore(PARALLEL_HOSTS)
+    turns = threading.Semaphore(forks)
 
     def ask(host: InventoryHost) -> None:
         with turns:
@@ -64,7 +68,18 @@ def _answer(host: InventoryHost, question: Callable[[InventoryHost], T]) -> Answ
     try:
         return Answer(host, question(host))
     except LocalaiError as error:
+        tell_place(host, error)
         return Answer(host, error=error)
+
+
+def tell_place(host: InventoryHost, error: LocalaiError) -> None:
+    """Say in an error where the inventory has the host, or the password that was wrong."""
+    place, thing = host.place, "it"
+    if error.error_id == "sudo-password-wrong" and host.secrets.become_source:
+        place, thing = host.secrets.become_source, "the password"
+    if place and place not in error.why:
+        where = f"the inventory has {thing} in {place}" if ":" in place else f"{thing} is from {place}"
+        error.why = "\n".join(filter(None, (error.why, f"{host.name}: {where}")))
 
 
 def _run_all(threads: Sequence[threading.Thread]) -> None:

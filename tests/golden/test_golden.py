@@ -29,6 +29,7 @@ from localai_deploy.domain.spec import host_spec
 from localai_deploy.provisioner.render import ProjectHost, rendered_files
 from localai_deploy.provisioner.variables import role_variables
 from localai_deploy.runtimes import deployment_of
+from localai_deploy.workflow.observe import with_driver
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent for path in HERE.glob("cases/*/spec.yml"))
@@ -50,8 +51,9 @@ def load(case: Path) -> tuple[HostPlan, HostFacts, Deployment]:
         spec = replace(spec, gateway=gateway_of(own, {spec.name: own} | settings))
     facts = HostFacts.from_data(json.loads((case / "facts.json").read_text()))
     models = tuple(ModelFile(**model) for model in spec_data["models"])
+    spec, about_driver = with_driver(spec, facts)
     deployment = deployment_of(spec, EnvironmentLock.from_data(LOCKS[spec_data["lock"]]), models)
-    return make_plan(spec, facts, deployment), facts, deployment
+    return make_plan(spec, facts, deployment, about_driver), facts, deployment
 
 
 def outputs(case: Path) -> dict[str, str]:

@@ -80,8 +80,8 @@ def world(mappings: dict[str, Any], users: list[dict[str, Any]]) -> CardWorld:
 
 def vm_facts(name: str, data: dict[str, Any]) -> VmFacts | BegunVm:
     """A VM of ours; its description and UUID are those of its block."""
-    begun, tested = data.get("begun", False), tuple(data.get("tested", ()))
-    block = OwnershipBlock(name, data["vmid"], IDENTITY.uuid, data["spec"], begun, tested)
+    begun, tested, gave = data.get("begun", False), tuple(data.get("tested", ())), tuple(data.get("gave", ()))
+    block = OwnershipBlock(name, data["vmid"], IDENTITY.uuid, data["spec"], begun, tested, gave)
     if block.begun:
         return BegunVm(block.vmid, data["node"], block)
     config = {"description": block.render(), "smbios1": f"uuid={IDENTITY.uuid}", **data["config"]}

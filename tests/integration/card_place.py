@@ -63,7 +63,7 @@ class CardPlace:
             **{f"hostpci{number}": f"mapping={card},pcie=1" for number, card in enumerate(cards)},
         }
         if ours:
-            block = OwnershipBlock(name, vmid, identity, {"name": name, "node": node})
+            block = OwnershipBlock(name, vmid, identity, {"name": name, "node": node, "gpus": list(cards)})
             config |= {"tags": TAG, "description": block.render()}
             self.cluster.pools.setdefault(POOL, Pool(POOL)).vms.add(vmid)
         self.cluster.vms[vmid] = Vm(vmid, node, config, BareBody(powers_off=True))

@@ -31,10 +31,6 @@ class Moment(StrEnum):
     CHECKS = "middle of the checks"
 
 
-STEPS = tuple(kind for kind in HOST_STEPS if kind is not StepKind.GATEWAY)
-"""Of the one host that is worked on here; a gateway is about several."""
-
-
 @dataclass(frozen=True, slots=True)
 class KillPoint:
     """One kill; ``then`` is the command that is run afterwards: ``up`` or ``down``."""
@@ -53,6 +49,9 @@ class KillPoint:
         return f"{self.command}: {self.step.value}, {self.moment.value}, then {self.then}"
 
 
+LAB_STEPS = tuple(kind for kind in HOST_STEPS if kind not in {StepKind.DRIVER, StepKind.GATEWAY})
+"""The lab's hosts have no card, so none gets a driver; a gateway is about several hosts."""
+
 SPECIAL = {
     StepKind.MODELS: Moment.DOWNLOAD,
     StepKind.SERVICE: Moment.HEALTH,
@@ -63,11 +62,11 @@ SPECIAL = {
 
 def kill_points() -> Iterator[KillPoint]:
     """Every step of the plan in both directions, before and in the middle: new kinds come by themselves."""
-    for kind in STEPS:
+    for kind in LAB_STEPS:
         if kind in ROLE_OF:
             yield KillPoint(kind, Moment.INTENT)
         yield KillPoint(kind, SPECIAL.get(kind, Moment.MIDDLE))
-    for kind in reversed([kind for kind in STEPS if kind in ROLE_OF]):
+    for kind in reversed([kind for kind in LAB_STEPS if kind in ROLE_OF]):
         yield KillPoint(kind, Moment.INTENT, removing=True, then="down")
         yield KillPoint(kind, Moment.MIDDLE, removing=True, then="down")
 

@@ -37,6 +37,7 @@ class Moment(StrEnum):
     """When a run is killed."""
 
     INTENT = "intent written"
+    MAPPED = "mapping made"
     DOWNLOAD = "middle of download"
     UPLOADED = "seed uploaded"
     CREATING = "create task runs"
@@ -49,6 +50,7 @@ class Moment(StrEnum):
     DETACHED = "detached, seed there"
     CHANGED = "values wait"
     SHUT_DOWN = "after the shutdown"
+    FREED = "lease given back"
     DELETING = "delete task runs"
 
 
@@ -57,12 +59,14 @@ class KillPoint:
     """One kill; ``then`` is the command that is run afterwards.
 
     :param command: ``up``, ``change`` (an ``up`` with other values) or ``down``.
+    :param card: the VM is to have a card.
     """
 
     step: StepKind
     moment: Moment
     command: str = "up"
     then: str = ""
+    card: bool = False
 
     @property
     def next(self) -> str:
@@ -70,7 +74,8 @@ class KillPoint:
         return self.then or self.command
 
     def __str__(self) -> str:
-        return f"{self.command}: {self.step.value}, {self.moment.value}, then {self.next}"
+        card = ", with a card" if self.card else ""
+        return f"{self.command}: {self.step.value}, {self.moment.value}, then {self.next}{card}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +88,17 @@ class Place:
 
 
 _VM = r"/nodes/sandbox/qemu/\d+"
+_MAPPING = r"/cluster/mapping/pci/[^/]+"
 _INTENTS: Mapping[tuple[str, StepKind], Place] = {
     ("up", StepKind.IMAGE): Place("POST .*/download-url$"),
+    ("up", StepKind.CARD): Place("POST /cluster/mapping/pci$"),
     ("up", StepKind.VM): Place("POST /pools$"),
     ("up", StepKind.START): Place(f"POST {_VM}/status/start$"),
     ("down", StepKind.VM): Place(f"POST {_VM}/status/shutdown$"),
 }
 _PLACES: Mapping[Moment, Place] = {
+    Moment.MAPPED: Place(f"PUT {_MAPPING}$"),
+    Moment.FREED: Place(f"PUT {_MAPPING}$", "after"),
     Moment.DOWNLOAD: Place("GET /nodes/sandbox/tasks/.*:download:.*/status$", "after", 2),
     Moment.UPLOADED: Place("POST /nodes/sandbox/qemu$"),
     Moment.CREATING: Place("GET /nodes/sandbox/tasks/.*:qmcreate:.*/status$", "after", 2),

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from tests.lab.mirror_client import MirrorClient
 
 State = Mapping[str, Any]
+HARDWARE = "one-card"
+MAPPING = "localai-sandbox-0000-01-00"
+ENTRY = "node=sandbox,path=0000:01:00,id=10de:2684,iommugroup=14,subsystem-id=1043:889c"
+WITH_CARD = ("--gpu", "01:00", "--gpu-accept", "only-display")
+CHECKS_FAIL = 4
+"""How ``up`` with a card ends: no guest of this kind sees one, and that is said."""
 OTHER_CORES = CORES - 1
 """What ``change`` asks for."""
 LETS_GO_WITHIN_S = 10.0
@@ -33,8 +39,11 @@ _WHOLE = rf"{_VM} on sandbox is as wanted \(present\)"
 _BEGUN = rf"make {_VM} on sandbox whole, which a run that was cut off began \(absent\)"
 _NONE = r"make the VM on sandbox: no VM of ours has that name \(absent\)"
 
+_CARD = r"NVIDIA GeForce RTX 4090 \(0000:01:00\) by mapping localai-sandbox-0000-01-00"
+
 NOTICES: Mapping[tuple[str, Moment], str] = {
     ("up", Moment.DOWNLOAD): r"let the node download .* \(absent\)",
+    ("up", Moment.MAPPED): rf"{_CARD} \(partial\)",
     ("up", Moment.UPLOADED): _NONE,
     ("up", Moment.CREATING): _BEGUN,
     ("up", Moment.CREATED): _BEGUN,
@@ -48,10 +57,12 @@ NOTICES: Mapping[tuple[str, Moment], str] = {
     ("change", Moment.SHUT_DOWN): rf"start {_VM}, which is stopped \(partial\)",
     ("down", Moment.INTENT): _WHOLE,
     ("down", Moment.SHUT_DOWN): _WHOLE,
+    ("down", Moment.FREED): _WHOLE,
     ("down", Moment.DELETING): rf"{_WHOLE}|^$",
 }
 """What the next run must say that the node shows; of a VM that is gone ``down`` has nothing to say."""
 INTENTS: Mapping[StepKind, str] = {
+    StepKind.CARD: rf"map {_CARD} \(absent\)",
     StepKind.IMAGE: NOTICES["up", Moment.DOWNLOAD],
     StepKind.VM: _NONE,
     StepKind.START: rf"start {_VM}, which is stopped; {_BOOTS}",
@@ -74,11 +85,12 @@ class Result:
         point, wrong = self.point, [*self.problems, *self.differences]
         return (
             f"{point.command:<7} {point.step.value:<6} {point.moment.value:<21} {point.next:<7} "
+            f"{'yes' if point.card else '-':<4} "
             f"{self.code:>4} {self.seconds:>6.1f} {len(self.differences):>6}  {wrong[0] if wrong else 'ok'}"
         )
 
 
-HEADER = f"{'cmd':<7} {'step':<6} {'killed at':<21} {'then':<7} {'exit':>4} {'s':>6} {'diffs':>6}"
+HEADER = f"{'cmd':<7} {'step':<6} {'killed at':<21} {'then':<7} {'card':<4} {'exit':>4} {'s':>6} {'diffs':>6}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,8 @@ class Reference:
     def after(self, point: KillPoint) -> State:
         """What a point is to lead to."""
         wanted = {"up": self.deployed, "change": self.changed, "down": self.gone}[point.next]
+        if point.card:
+            return _with_card(wanted)
         if point.moment in {Moment.INTENT, Moment.DOWNLOAD} and (point.command, point.next) == ("up", "down"):
             return {**wanted, "pools": {}}
         return wanted
@@ -101,7 +115,7 @@ class Lane:
     """One node with somebody who uses it; cases come one after the other."""
 
     def __init__(self, lab: Lab, mirror: MirrorClient, directory: Path, label: str, stack: ExitStack) -> None:
-        self.node = stack.enter_context(own_node(lab, directory, label))
+        self.node = stack.enter_context(own_node(lab, directory, label, HARDWARE))
         self.user = new_vm_user(directory / "home", self.node.environment, self.node.variables)
         stack.callback(self.user.close)
         self._scene = Scene(self.node, self.user, mirror)
@@ -120,25 +134,25 @@ class Lane:
         result = Result(point)
         self._prepare(point)
         self._is_deployed = False
-        kill_at(self._scene, point, self._words(point.command))
+        kill_at(self._scene, point, self._words(point.command, card=point.card))
         self._look_at_killed(result)
         began = time.monotonic()
-        ended = self._run(point.next)
+        ended = self._run(point.next, card=point.card)
         result.code, result.seconds = ended.code, time.monotonic() - began
         result.notice = " ".join(one for one in ended.stderr.splitlines() if "was cut off while" in one)
         self._judge(result, ended.stderr)
         wanted, found = reference.result().after(point), self._settled_state()
         result.differences = list(differing(found, wanted))
-        self._is_deployed = ended.code == 0 and point.next == "up"
+        self._is_deployed = ended.code == 0 and point.next == "up" and not point.card
         return result
 
-    def _run(self, command: str) -> Ended:
-        return self.user.run(*self._words(command))
+    def _run(self, command: str, *, card: bool = False) -> Ended:
+        return self.user.run(*self._words(command, card=card))
 
-    def _words(self, command: str) -> list[str]:
+    def _words(self, command: str, *, card: bool = False) -> list[str]:
         if command == "change":
             return self.user.words("up", NAME, "--cores", str(OTHER_CORES))
-        return self.user.words(command, NAME)
+        return self.user.words(command, NAME, *(WITH_CARD if card and command == "up" else ()))
 
     def _prepare(self, point: KillPoint) -> None:
         """A bare node before ``up``, one with the VM before the others; for ``down`` it need not be whole."""
@@ -148,14 +162,15 @@ class Lane:
             self.node.reset()
             up = self._run("up")
             assert up.code == 0, up.stderr
-        elif point.command == "down" and not self.node.state()["vms"]:
-            self._boot()
+        elif point.card or not self.node.state()["vms"]:
+            self.node.reset()
+            self._boot(card=point.card)
         self.user.forget()
 
-    def _boot(self) -> None:
+    def _boot(self, *, card: bool) -> None:
         """Have the VM, with nothing installed."""
         self.user.forget()
-        process = self.user.start(*self._words("up"))
+        process = self.user.start(*self._words("up", card=card))
         try:
             wait_for(lambda: any(one["step"] == StepKind.PREPARE for one in self.user.entries(NAME)), "a VM")
         finally:
@@ -175,7 +190,8 @@ class Lane:
 
     def _judge(self, result: Result, stderr: str) -> None:
         point = result.point
-        if result.code != 0:
+        wanted = CHECKS_FAIL if point.card and point.next == "up" else 0
+        if result.code != wanted:
             result.problems.append(f"exit {result.code}: {stderr[-1500:]}")
         if not re.search(_expected_notice(point), result.notice):
             result.problems.append(f"notice: {result.notice!r}")
@@ -217,6 +233,19 @@ def differing(found: Any, wanted: Any, place: str = "") -> Iterator[str]:
 
 def _with_cores(state: State, cores: int) -> State:
     return {**state, "vms": {vmid: {**vm, "cores": cores} for vmid, vm in state["vms"].items()}}
+
+
+def _with_card(state: State) -> State:
+    """The same with the card that :data:`WITH_CARD` asks for; once the VM is gone, with its mapping alone."""
+    leases = [[NAME, vmid, False] for vmid in map(int, state["vms"])]
+    vms = {vmid: {**vm, **_card_values(vm)} for vmid, vm in state["vms"].items()}
+    return {**state, "vms": vms, "mappings": {MAPPING: [ENTRY, *leases]}}
+
+
+def _card_values(vm: Mapping[str, Any]) -> dict[str, Any]:
+    name, vmid, spec, begun = vm["description"]
+    spec = {**spec, "gpus": [MAPPING], "accepted": ["only-display"]}
+    return {"hostpci0": f"mapping={MAPPING},pcie=1", "description": [name, vmid, spec, begun]}
 
 
 def _without_vms(state: State) -> State:

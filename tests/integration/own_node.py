@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from localai_deploy.domain.pve.lease import read_leases
 from localai_deploy.domain.pve.ownership import find_block
 from localai_deploy.domain.pve.vm import VmSpec, candidate_ids
 from localai_deploy.sandbox.body import BareBody
@@ -38,6 +39,7 @@ from tests.lab.offer import make_offer
 
 if TYPE_CHECKING:
     from localai_deploy.sandbox.site import Site
+    from localai_deploy.sandbox.state import Mapping as ResourceMapping
     from localai_deploy.sandbox.state import Vm
     from tests.lab.layout import Lab
 
@@ -179,6 +181,7 @@ class OwnNode:
                 if path.is_file()
             ),
             "pools": {pool.name: sorted(pool.vms) for pool in cluster.pools.values()},
+            "mappings": {one.name: _leased(one) for one in cluster.mappings.values()},
             "at work": [task.upid for task in self.site.tasks.all.values() if task.exitstatus is None],
         }
         text = json.dumps(found).replace(self.image.stem, "IMAGE")
@@ -195,16 +198,22 @@ def _shown(vm: Vm) -> dict[str, Any]:
     return config | {"power": vm.body.state(), "pending": waiting, "bare": isinstance(vm.body, BareBody)}
 
 
+def _leased(mapping: ResourceMapping) -> list[Any]:
+    leases = read_leases(mapping.description or "")
+    return [*mapping.map, *([one.holder.name, one.holder.vmid, one.before is not None] for one in leases)]
+
+
 @contextmanager
-def own_node(lab: Lab, directory: Path, label: str) -> Iterator[OwnNode]:
+def own_node(lab: Lab, directory: Path, label: str, hardware: str = "") -> Iterator[OwnNode]:
     """A node whose image is served by the lab's mirror under a name of its own.
 
     :param label: part of the image's name.
+    :param hardware: its cards.
     """
     offer = make_offer(lab, bootable=False)
     environment = {DIRECTORY_VARIABLE: str(directory / "run")}
     places = places_of({**environment, "XDG_STATE_HOME": str(directory / "state")})
-    settings = _settings(lab, offer["options"])
+    settings = _settings(lab, offer["options"], hardware)
     with ExitStack() as stack:
         image = ensure_empty_image(lab, f"node-{label}.qcow2")
         stack.callback(image.path.unlink, missing_ok=True)
@@ -236,7 +245,7 @@ def _remove_directory(runtime: Path) -> None:
         runtime.rmdir()
 
 
-def _settings(lab: Lab, options: list[str]) -> Settings:
+def _settings(lab: Lab, options: list[str], hardware: str) -> Settings:
     """What the options of ``sandbox start`` stand for."""
     pairs = list(zip(options[::2], options[1::2], strict=True))
     one = dict(pairs)
@@ -247,4 +256,5 @@ def _settings(lab: Lab, options: list[str]) -> Settings:
         debian_mirror=one["--debian-mirror"],
         forwards=tuple(value for option, value in pairs if option == "--forward"),
         guest_ca=one["--guest-ca"],
+        hardware=hardware,
     )

@@ -210,6 +210,50 @@ def test_a_disk_that_is_too_small(case: Case, directory: str) -> None:
     assert directory in seen.stderr
 
 
+def test_a_full_disk_below_the_work_of_ansible(case: Case) -> None:
+    case.host.root("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/tmp")
+    try:
+        seen = case.refused("no-space", "--yes")
+    finally:
+        case.host.root("umount", "/tmp")
+    assert "/tmp on box has" in seen.stderr
+
+
+def test_a_package_database_that_was_left_in_the_middle(case: Case) -> None:
+    case.host.root("touch", "/var/lib/dpkg/updates/0000")
+    try:
+        seen = case.refused("packages-broken", "--yes")
+    finally:
+        case.host.root("rm", "/var/lib/dpkg/updates/0000")
+    assert "dpkg --configure -a" in seen.stderr
+
+
+def test_a_host_without_python(case: Case) -> None:
+    case.host.root("mv", "/usr/bin/python3", "/usr/bin/python3.away")
+    try:
+        seen = case.refused("python-missing", "--yes")
+    finally:
+        case.host.root("mv", "/usr/bin/python3.away", "/usr/bin/python3")
+    assert "box has no python3" in seen.stderr
+
+
+def test_each_host_in_trouble_is_named_with_its_line_and_the_others_are_looked_at(case: Case) -> None:
+    asleep = case.variables(ansible_host=ADDRESS, ansible_port=free_port())
+    stranger = case.variables(ansible_user="nobody-of-that-name")
+    hosts = {"asleep": asleep, "box": case.variables(), "stranger": stranger}
+    folder = write_inventory(case.user.home / "inventory", hosts)
+    lines = (folder / "hosts.yml").read_text().splitlines()
+    ended = case.user.run("plan", "--inventory", str(folder), "-o", "json")
+    assert ended.code == 3
+    told = {host["host"]: host for host in ended.data["hosts"]}
+    assert (told["box"]["blockers"], len(told["box"]["steps"])) == ([], 6)
+    for name, error_id in (("asleep", "host-unreachable"), ("stranger", "ssh-auth-failed")):
+        error = told[name]["error"]
+        assert error["id"] == error_id
+        place = f"hosts.yml:{lines.index(f'    {name}:') + 1}"
+        assert f"{name}: the inventory has it in {place}" in error["why"]
+
+
 @contextmanager
 def recorded(host: LabHost, text: str) -> Iterator[None]:
     """Something in the place of our own record, for a while."""

@@ -9,6 +9,7 @@ import pytest
 
 from localai_deploy.domain.pve.card_move import CardMove, find_vm, plan_move
 from localai_deploy.domain.pve.lease import Before, Holder, Lease, Was, read_leases, with_leases
+from localai_deploy.domain.pve.ownership import NotedCards, find_block
 from localai_deploy.errors import ExitCode, LocalaiError
 from localai_deploy.proxmox.card_users import card_world
 from localai_deploy.proxmox.card_vms import CardVms
@@ -19,6 +20,7 @@ from localai_deploy.workflow.card_moves import CardMover
 from tests.integration.card_place import CardPlace, card_place, soon
 
 IDS = ("10de:2684", "10de:22ba")
+HAS, GAVE = NotedCards(has=("gpu0",)), NotedCards(gave=("gpu0",))
 IN_GUEST = b"0008\t10de2684\t10\t0\n0009\t10de22ba\t0\t0\n0100\t1af41041\t0\t0\n"
 
 
@@ -58,6 +60,12 @@ def config(place: CardPlace, vmid: int) -> dict:
     return place.cluster.vms[vmid].config
 
 
+def noted(place: CardPlace, vmid: int) -> NotedCards:
+    block = find_block(config(place, vmid)["description"])
+    assert block is not None
+    return block.noted
+
+
 def test_from_one_vm_to_another_and_back(place: CardPlace) -> None:
     a = place.add_vm(1001, "a", "gpu0", running=True)
     place.add_vm(1002, "b", "gpu0", onboot=0)
@@ -67,16 +75,19 @@ def test_from_one_vm_to_another_and_back(place: CardPlace) -> None:
         "shut VM 1001 (a) down",
         "start VM 1002 (b) with the node from now on, and no longer VM 1001 (a)",
         "start VM 1002 (b), and see that it has the card",
+        "note it in the description of VM 1001 (a): `up` goes by that",
     )
     assert mover(place).move(plan) == ("the agent of VM 1002 (b) does not tell what its guest sees",)
     assert (place.power(1001), place.power(1002)) == ("stopped", "running")
     assert (config(place, 1001)["onboot"], config(place, 1002)["onboot"]) == (0, 1)
     assert lease_of(place) == [("b", False)]
+    assert (noted(place, 1001), noted(place, 1002)) == (GAVE, HAS)
     assert planned(place, "b").is_done
     mover(place, "run-2").move(planned(place, "1001"))
     assert (place.power(1001), place.power(1002)) == ("running", "stopped")
     assert (config(place, 1001)["onboot"], config(place, 1002)["onboot"]) == (1, 0)
     assert lease_of(place) == [("a", False)]
+    assert (noted(place, 1001), noted(place, 1002)) == (HAS, GAVE)
 
 
 def test_to_a_vm_that_never_had_it_and_runs(place: CardPlace) -> None:
@@ -89,8 +100,10 @@ def test_to_a_vm_that_never_had_it_and_runs(place: CardPlace) -> None:
         "shut VM 1001 (a) down",
         "shut VM 1002 (b) down, for it runs without the card",
         "start VM 1002 (b), and see that it has the card",
+        "note it in the description of VM 1001 (a) and VM 1002 (b): `up` goes by that",
     )
     mover(place).move(plan)
+    assert (noted(place, 1001), noted(place, 1002)) == (GAVE, HAS)
     assert (place.power(1001), place.power(1002)) == ("stopped", "running")
     assert config(place, 1002)["hostpci0"] == "mapping=gpu0,pcie=1"
     assert place.cluster.vms[1002].devices == ["0000:01:00.0", "0000:01:00.1"]
@@ -277,7 +290,7 @@ def settle_tasks(place: CardPlace) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("number", range(1, 7))
+@pytest.mark.parametrize("number", range(1, 9))
 @pytest.mark.parametrize("then", ["again", "fails", "back"])
 def test_killed_at_every_change(place: CardPlace, number: int, after: bool, then: str) -> None:
     """The same command goes on; if the second VM then fails, or one goes back, the first is as it was."""
@@ -293,6 +306,8 @@ def test_killed_at_every_change(place: CardPlace, number: int, after: bool, then
         mover(place, "run-2").move(planned(place, "a"))
         assert (place.power(1001), place.power(1002)) == ("running", "stopped")
         assert (config(place, 1001)["onboot"], lease_of(place)) == (1, [("a", False)])
+        assert noted(place, 1001) == HAS
+        assert noted(place, 1002).has == ()
         return
     if then == "fails" and place.power(1002) == "stopped":
         place.cluster.vms[1002].body = Broken()
@@ -306,6 +321,7 @@ def test_killed_at_every_change(place: CardPlace, number: int, after: bool, then
     assert (place.power(1001), place.power(1002)) == ("stopped", "running")
     assert (config(place, 1001)["onboot"], config(place, 1002)["onboot"]) == (0, 1)
     assert lease_of(place) == [("b", False)]
+    assert (noted(place, 1001), noted(place, 1002)) == (GAVE, HAS)
 
 
 def test_the_plan_of_a_move_that_was_cut_off_knows_how_it_was(place: CardPlace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -17,6 +18,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from localai_deploy.cli.output import load_schema
+from localai_deploy.domain.fit.dry_run import dry_run_words, told_by
+from localai_deploy.domain.fit.wish import Wish
 from tests.integration.product import Ended, User, write_inventory
 from tests.lab.content import Content
 from tests.lab.host import LabHost
@@ -35,6 +38,7 @@ MODEL = f"hf:{REPOSITORY}/{SERVED}"
 OLD, NEW = commit_of("moving, old"), commit_of("moving, new")
 STORE = "var/lib/localai-deploy/models"
 SECOND, TRUSTED, UPLOADED = "second.gguf", "trusted.gguf", "uploaded.gguf"
+CACHE = ("--context", "1024", "--cache-type-k", "q8_0", "--cache-type-v", "q8_0", "--ubatch", "256")
 CONTENT = {SECOND: gguf(3 << 20, 2), TRUSTED: gguf(2 << 20, 3), UPLOADED: gguf(1 << 20, 4)}
 
 
@@ -59,8 +63,9 @@ class Place:
         return document(self.run(*words, "-o", "json"))
 
     def fetched(self, name: str) -> int:
-        """Requests for a model's content so far, by whomever."""
-        return sum(one.method == "GET" and one.path.endswith(name) for one in self.mirror.log)
+        """Requests for a model's content so far; a range with an end is a look at its header."""
+        gets = (one for one in self.mirror.log if one.method == "GET" and one.path.endswith(name))
+        return sum(not one.range.rpartition("-")[2] for one in gets)
 
 
 def document(ended: Ended) -> Any:
@@ -127,6 +132,48 @@ def test_up(deployed: Any) -> None:
     assert host["tunnel"].startswith("ssh -N -L 8080:127.0.0.1:8080 -i ")
 
 
+def test_memory_is_as_predicted_and_the_next_plan_rests_on_what_was_measured(
+    place: Place, deployed: Any
+) -> None:
+    (host,) = deployed["hosts"]
+    check_memory(host["memory"], weights=96_576_768)
+    record = json.loads((place.host.rootfs / "etc/localai-deploy/fit.json").read_text())
+    assert record["fit"]["basis"] == "measured"
+    assert record["timing"]["host_bytes_s"] > 1e8
+    same = place.asked("plan", "box")["hosts"][0]["fit"]
+    assert (same["basis"], same["tokens_per_second"]) == ("measured", record["fit"]["tokens_per_second"])
+    other = place.asked("plan", "box", "--context", "1024")["hosts"][0]["fit"]
+    assert other["basis"] == "calibrated"
+
+
+def check_memory(memory: Any, weights: int) -> None:
+    """What the server's log told lies within 1 % of the estimate, part by part."""
+    (host,) = memory
+    assert host["kind"] == "host"
+    for part, real in host["real"].items():
+        assert real > 0
+        assert host["predicted"][part] == pytest.approx(real, rel=0.01, abs=1 << 20), part
+    assert host["predicted"]["weights_bytes"] == weights
+
+
+def test_the_runtimes_own_dry_run_agrees(place: Place, deployed: Any) -> None:
+    predicted = deployed["hosts"][0]["memory"][0]["predicted"]
+    words = dry_run_words(f"/{STORE}/{SERVED}", Wish(context=2048), 0)
+    printed = place.host.root("/opt/localai-deploy/envs/llama_cpp/bin/llama-fit-params", *words)
+    (told,) = told_by(printed)
+    assert told.weights_bytes == pytest.approx(predicted["weights_bytes"], abs=1 << 20)
+    assert told.kv_bytes == pytest.approx(predicted["kv_bytes"], abs=1 << 20)
+    assert told.compute_bytes > predicted["compute_bytes"]
+
+
+def test_a_whole_repository(place: Place, deployed: Any) -> None:
+    repository = f"hf:{REPOSITORY}"
+    (kept,) = place.asked("plan", "box", "--model", repository)["hosts"][0]["chosen"]
+    assert (kept["model"], kept["why"].partition(";")[0]) == (MODEL, "the host has it already")
+    (anew,) = place.asked("plan", "box", "--model", repository, "--update")["hosts"][0]["chosen"]
+    assert (anew["model"], anew["why"], anew["not_chosen"]) == (MODEL, "the only one that is offered", [])
+
+
 def test_status(place: Place, deployed: Any) -> None:
     (host,) = place.asked("status", "box")["hosts"]
     assert (host["state"], host["unfinished_step"]) == ("running", None)
@@ -140,9 +187,9 @@ def test_verify_as_text(place: Place, deployed: Any) -> None:
     seen = place.run("verify", "box")
     assert seen.code == 0, seen
     *checks, verdict = seen.stdout.splitlines()
-    assert len(checks) == 14
+    assert len(checks) == 15
     assert all(line.startswith("✓ ") for line in checks)
-    assert verdict == "box: proven (14 passed, 0 failed, 0 skipped)"
+    assert verdict == "box: proven (15 passed, 0 failed, 1 skipped)"
 
 
 def test_verify_goes_on_when_one_host_is_down(place: Place, deployed: Any, tmp_path: Path) -> None:
@@ -234,12 +281,14 @@ def test_update_looks_for_newer_revisions(place: Place, deployed: Any) -> None:
     assert (blocked.code, blocked.error_ids) == (2, ["model-hash-missing"])
 
 
-def test_another_context_changes_record_and_service_and_nothing_else(place: Place, deployed: Any) -> None:
+def test_another_context_and_cache_change_record_and_service_and_nothing_else(
+    place: Place, deployed: Any
+) -> None:
     """The second host of the inventory is down: exit 5, and the first one is changed all the same."""
     fetched = place.fetched(SERVED)
-    steps = place.asked("plan", "box", "--context", "1024")["hosts"][0]["steps"]
+    steps = place.asked("plan", "box", *CACHE)["hosts"][0]["steps"]
     assert [step["kind"] for step in steps if step["action"] == "change"] == ["prepare", "service"]
-    ended = place.run("up", "--context", "1024", "--yes", "-o", "json")
+    ended = place.run("up", *CACHE, "--yes", "-o", "json")
     box, gone = document(ended)["hosts"]
     assert ended.code == 5, ended
     assert gone["error"]["id"] == "host-unreachable"
@@ -252,6 +301,8 @@ def test_another_context_changes_record_and_service_and_nothing_else(place: Plac
         "service": 2,
     }
     assert place.fetched(SERVED) == fetched
+    check_memory(box["memory"], weights=96_576_768)
+    assert box["memory"][0]["predicted"]["kv_bytes"] == 1024 * 30 * 2 * 192 * 34 // 32
 
 
 def tasks_that_changed(ended: Ended) -> dict[str, int]:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localai_deploy.domain.observations import OBSERVATIONS
-from localai_deploy.domain.plan import ROLE_OF, StepKind
+from localai_deploy.domain.plan import HOST_STEPS, ROLE_OF, StepKind
 from localai_deploy.domain.remains import REMAINS
-from tests.integration.harness import STEPS, KillPoint, Moment, kill_points
+from tests.integration.harness import LAB_STEPS, KillPoint, Moment, kill_points
 from tests.integration.kill_cases import HEADER, NOTICES, Lane, Reference, Result
 
 if TYPE_CHECKING:
@@ -134,14 +134,14 @@ def _show(request: pytest.FixtureRequest, text: str) -> None:
 
 def test_every_step_kind_can_be_looked_at_and_is_killed() -> None:
     """A new step kind fails here until it can be observed and its cut-off is tried."""
-    changing = {kind for kind in STEPS if kind in ROLE_OF}
-    assert set(OBSERVATIONS) == {*STEPS, StepKind.GATEWAY}
-    assert set(REMAINS) == {*changing, StepKind.GATEWAY}
+    changing = {kind for kind in LAB_STEPS if kind in ROLE_OF}
+    assert set(OBSERVATIONS) == set(HOST_STEPS)
+    assert set(REMAINS) == set(ROLE_OF)
     for removing in (False, True):
         moments = {(p.step, p.moment) for p in POINTS if p.removing is removing and p.then == p.command}
         assert {step for step, moment in moments if moment is Moment.INTENT} == changing
         assert {step for step, moment in moments if moment is not Moment.INTENT} >= changing
-    assert {p.step for p in POINTS if not p.removing} == set(STEPS)
+    assert {p.step for p in POINTS if not p.removing} == set(LAB_STEPS)
     spoken_of = {(p.step, p.moment, p.removing) for p in POINTS if p.step in ROLE_OF}
     assert set(NOTICES) == spoken_of
 

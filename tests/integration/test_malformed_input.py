@@ -49,7 +49,6 @@ def test_a_model_reference_for_a_shell(user: User, tmp_path: Path, reference: st
     ("words", "error_id"),
     [
         (("up",), "host-missing"),
-        (("up", "box"), "model-missing"),
         (("up", "box", "--model", MODEL, "--port", "0"), "setting-invalid"),
         (("up", "box", "--model", MODEL, "--port", "http"), "usage"),
         (("up", "box", "--model", MODEL, "--bind", "example.org"), "setting-invalid"),

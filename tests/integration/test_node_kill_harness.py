@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from tests.lab.layout import Lab
     from tests.lab.mirror_client import MirrorClient
 
-STEPS = tuple(kind for kind in VM_STEPS if kind is not StepKind.CARD)
-"""No VM here has a card."""
-IMAGE, VM, START = STEPS
+IMAGE, CARD, VM, START = VM_STEPS
 COMING = (
     KillPoint(IMAGE, Moment.INTENT),
     KillPoint(IMAGE, Moment.DOWNLOAD),
@@ -46,6 +44,13 @@ COMING = (
     KillPoint(START, Moment.BOOTED),
     KillPoint(START, Moment.DETACHED),
 )
+WITH_CARD = (
+    KillPoint(CARD, Moment.INTENT, card=True),
+    KillPoint(CARD, Moment.MAPPED, card=True),
+    KillPoint(VM, Moment.CREATED, then="down", card=True),
+    KillPoint(VM, Moment.FREED, "down", card=True),
+)
+"""Of a VM that gets a card."""
 TO_BARE = (
     KillPoint(VM, Moment.UPLOADED, then="down"),
     KillPoint(VM, Moment.CREATING, then="down"),
@@ -61,11 +66,12 @@ STANDING = (
     KillPoint(VM, Moment.DELETING, "down"),
 )
 """Of a VM that is there."""
-POINTS = (*COMING, *TO_BARE, *STANDING)
+POINTS = (*COMING, *WITH_CARD, *TO_BARE, *STANDING)
 EVERY_RUN = (
     KillPoint(VM, Moment.CREATING),
     KillPoint(START, Moment.FIRST_BOOT),
     KillPoint(START, Moment.DETACHED),
+    KillPoint(CARD, Moment.MAPPED, card=True),
     KillPoint(VM, Moment.DELETING, "down"),
 )
 """The others take minutes together."""
@@ -160,10 +166,10 @@ def _show(request: pytest.FixtureRequest, text: str) -> None:
 
 def test_every_step_of_a_vm_is_killed() -> None:
     """A new step fails here until its cut-off is tried."""
-    for command, steps in {"up": set(STEPS), "change": {StepKind.START}, "down": {StepKind.VM}}.items():
+    for command, steps in {"up": set(VM_STEPS), "change": {StepKind.START}, "down": {StepKind.VM}}.items():
         assert {one.step for one in POINTS if one.command == command} == steps
-    before_anything = {one.step for one in COMING if one.moment is Moment.INTENT}
-    assert before_anything == set(STEPS)
+    before_anything = {one.step for one in (*COMING, *WITH_CARD) if one.moment is Moment.INTENT}
+    assert before_anything == set(VM_STEPS)
     assert set(EVERY_RUN) < set(POINTS)
     assert len(set(POINTS)) == len(POINTS)
 

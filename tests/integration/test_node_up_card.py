@@ -43,7 +43,9 @@ def test_a_container_has_no_card_and_that_is_said(place: NodePlace) -> None:
     done = up(place, "--gpu", "RTX 4090", "--gpu-accept", "only-display")
     assert done.ended.code == 4
     failed = [one for one in done.host["verification"]["checks"] if one["outcome"] == "fail"]
-    assert [one["id"] for one in failed] == ["devices-present"]
+    assert failed[0]["id"] == "devices-present"
+    assert {one["id"] for one in failed[1:]} >= {"gpu-driver", "gpu-card", "gpu-kernel", "gpu-offload"}
+    assert all(one["id"].startswith("gpu-") for one in failed[1:])
     assert failed[0]["detail"] == (
         "10de:22ba is there not at all, not 1 times; 10de:2684 is there not at all, not 1 times"
     )

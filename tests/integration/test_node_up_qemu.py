@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from tests.lab.layout import Lab
 
-pytestmark = [pytest.mark.host, pytest.mark.slow, pytest.mark.timeout(2400)]
-BODIES = ["qemu", "resume"]
+pytestmark = [pytest.mark.host, pytest.mark.timeout(3600)]
+BODIES = ["qemu", pytest.param("resume", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(params=BODIES)

@@ -132,6 +132,7 @@ def test_with_a_wrong_password(keeper: Keeper) -> None:
     before, attempts = keeper.host.state(), failed_attempts(keeper.host)
     ended = keeper.up("-o", "json", ansible_become_password="not the right one")
     assert (ended.code, ended.error_ids) == (3, ["sudo-password-wrong"]), ended
+    assert "box: the inventory has the password in hosts.yml:" in ended.data["error"]["why"]
     assert "not the right one" not in ended.stdout + ended.stderr
     assert failed_attempts(keeper.host) == attempts + 1, "no lock-out by repeating it"
     assert keeper.host.state() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
@@ -11,15 +12,33 @@ from typing import Any
 import pytest
 
 from localai_deploy.domain.plan import StepKind
+from localai_deploy.domain.pve.card_move import find_vm, plan_move
 from localai_deploy.domain.pve.lease import read_leases
-from localai_deploy.domain.pve.ownership import find_block
+from localai_deploy.domain.pve.ownership import NotedCards, find_block
 from localai_deploy.domain.pve.roles import run_access
 from localai_deploy.domain.pve.version import PveVersion
 from localai_deploy.domain.pve.vm import VmSpec
+from localai_deploy.proxmox.card_users import card_world
+from localai_deploy.proxmox.card_vms import CardVms
+from localai_deploy.proxmox.client import PveClient
+from localai_deploy.proxmox.leases import Leases
+from localai_deploy.proxmox.tasks import TaskWaiter
 from localai_deploy.sandbox.state import Mapping, Vm
 from localai_deploy.targets.executor import Completed
+from localai_deploy.workflow.card_moves import CardMover
+from tests.integration.controller import wait_for
 from tests.integration.pve_flow import grant
-from tests.integration.vm_place import Guest, Machine, Place, Ssh, give_cards, isolate, new_site, serving
+from tests.integration.vm_place import (
+    Guest,
+    Machine,
+    Place,
+    Ssh,
+    give_cards,
+    isolate,
+    new_site,
+    quickly,
+    serving,
+)
 
 MAPPING = "localai-pve1-0000-01-00"
 ENTRY = "node=pve1,path=0000:01:00,id=10de:2684,iommugroup=11,subsystem-id=1043:889c"
@@ -177,6 +196,95 @@ def test_the_card_of_another_vm_of_ours_is_held(place: Place) -> None:
     assert place.changes() == []
 
 
+def client_of(place: Place) -> PveClient:
+    return PveClient(place.machine().wish().node, sleep=quickly)
+
+
+def move_card(place: Place, target: str, choice: str = MAPPING) -> None:
+    """As ``gpu move`` does."""
+    client = client_of(place)
+    world = card_world(client)
+    mapping = world.mapping(choice)
+    assert mapping is not None
+    move = plan_move(world, mapping, "pve1", find_vm(world, "pve1", target), time.time())
+    vms = CardVms(client, TaskWaiter(client, sleep=quickly))
+    CardMover(Leases(client, "move-1"), vms, (), lambda _: None, 5, agent_patience_s=0).move(move)
+
+
+def noted(place: Place, vmid: int) -> NotedCards:
+    block = find_block(place.site.cluster.vms[vmid].config["description"])
+    assert block is not None
+    return block.noted
+
+
+@pytest.fixture
+def moved(place: Place) -> tuple[Machine, Machine]:
+    """VM ai1 had the card that VM ai2 has by now."""
+    first, second = place.machine(), replace(place.machine(), name="ai2")
+    assert place.machine(gpus=("0000:01:00",)).up().code == 0
+    assert second.up().code == 0
+    move_card(place, "ai2")
+    place.forget()
+    return first, second
+
+
+def test_a_card_that_was_moved_is_the_other_vms(place: Place, moved: tuple[Machine, Machine]) -> None:
+    """A plain `up` of each goes by the move: one has it, the other does without."""
+    first, second = moved
+    other = second.plan().vm
+    assert other is not None
+    assert config_of(place)["hostpci0"] == f"mapping={MAPPING},pcie=1", "people may start it with the card"
+    ended = first.up()
+    assert (ended.code, ended.text) == (0, "")
+    assert ended.actions == {"image": "keep", "card": "keep", "vm": "change", "start": "change"}
+    assert ended.notes == (
+        "VM 9209 does not start with its node: that goes with a card that is moved; "
+        "on the node: qm set 9209 --onboot 1",
+    )
+    assert "hostpci0" not in config_of(place)
+    assert (noted(place, 9209), noted(place, other.vmid)) == (NotedCards(), NotedCards(has=(MAPPING,)))
+    assert first.up().actions == dict.fromkeys(("image", "vm", "start"), "keep")
+    assert second.up().actions == {"image": "keep", "card": "keep", "vm": "keep", "start": "change"}
+    assert second.up().actions == dict.fromkeys(("image", "card", "vm", "start"), "keep")
+    assert lease_of(place) == [("ai2", other.vmid)]
+
+
+def test_who_asks_for_a_card_that_was_moved_is_told(place: Place, moved: tuple[Machine, Machine]) -> None:
+    ended = replace(moved[0], given={"gpus": (MAPPING,)}).up()
+    assert (ended.code, ended.error_id) == (6, "card-held")
+    assert "--gpu none (localai_gpu: none) leaves this VM without it" in ended.text
+    assert place.changes() == []
+
+
+def test_auto_takes_no_card_that_was_given_away(place: Place, moved: tuple[Machine, Machine]) -> None:
+    assert replace(moved[0], given={"gpus": ("auto",)}).up().code == 0
+    config = config_of(place)
+    assert "hostpci0" not in config
+    assert config["hostpci1"] == "mapping=localai-pve1-0000-02-00,pcie=1"
+
+
+def test_a_vm_that_somebody_started_with_its_card_keeps_it(
+    place: Place, moved: tuple[Machine, Machine]
+) -> None:
+    """By hand, on the node: `up` does not take the card out of a VM that runs with it, it asks for order."""
+    first, second = moved
+    other = second.plan().vm
+    assert other is not None
+    client = client_of(place)
+    client.post(f"nodes/pve1/qemu/{other.vmid}/status/stop")
+    wait_for(lambda: place.site.cluster.vms[other.vmid].body.state() == "stopped", "stop")
+    client.post("nodes/pve1/qemu/9209/status/start")
+    wait_for(lambda: place.site.cluster.vms[9209].body.state() == "running", "start")
+    ended = first.up()
+    assert (ended.code, ended.error_id) == (6, "card-held")
+    move_card(place, "ai1")
+    assert (noted(place, 9209), noted(place, other.vmid)) == (
+        NotedCards(has=(MAPPING,)),
+        NotedCards(gave=(MAPPING,)),
+    )
+    assert first.up().code == 0
+
+
 def unseen_rival(place: Place) -> Machine:
     """A machine whose token does not see the VM that runs with the card: only the start tells."""
     place.site.cluster.mappings["gpu0"] = Mapping("gpu0", [ENTRY])
@@ -234,6 +342,35 @@ def test_a_card_that_does_not_come_back(place: Place, monkeypatch: pytest.Monkey
     assert block.tested == ()
     monkeypatch.setattr(GuestWithCard, "lost_after", 99)
     assert place.machine().up().actions["start"] == "change"
+
+
+SLOT, OTHER_SLOT = "0000:01:00", "0000:02:00"
+
+
+@pytest.mark.parametrize("fault", ["drivers", "bad_resets", "slow_starts"])
+def test_a_vm_that_does_not_start_with_its_new_card_is_as_it_was(place: Place, fault: str) -> None:
+    """The group is not viable, the second start fails, the start takes too long: it runs on without it."""
+    assert place.machine().up().code == 0
+    before = deepcopy(place.state())
+    node = place.site.cluster.nodes["pve1"]
+    node.pci_devices[3]["iommugroup"] = node.pci_devices[1]["iommugroup"]
+    setattr(node, fault, {OTHER_SLOT + ".0": "nouveau"} if fault == "drivers" else frozenset({SLOT}))
+    ended = place.machine(gpus=(SLOT,), accepted=("iommu-group-shared",)).up()
+    assert (ended.code, ended.error_id) == (5, "reset" if fault == "bad_resets" else "pve-start-failed")
+    assert "VM 9209 is as it was, without the card" in ended.text
+    assert place.state() == before
+    assert lease_of(place) == []
+    assert place.machine().up().actions == dict.fromkeys(("image", "vm", "start"), "keep")
+
+
+def test_a_vm_that_was_made_for_a_card_that_fails_stays_to_be_looked_at(place: Place) -> None:
+    place.site.cluster.nodes["pve1"].bad_resets = frozenset({SLOT})
+    ended = place.machine(gpus=(SLOT,)).up()
+    assert (ended.code, ended.error_id) == (5, "reset")
+    assert "VM 9209 does not start a second time with its cards" in ended.text
+    assert lease_of(place) == [("ai1", 9209)]
+    assert place.machine(gpus=()).up().code == 0
+    assert (place.site.cluster.vms[9209].body.state(), lease_of(place)) == ("running", [])
 
 
 def test_a_token_of_the_run_role(place: Place) -> None:

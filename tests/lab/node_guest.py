@@ -19,7 +19,7 @@ CARDS = ("0000:01:00.0", "0000:02:00.0")
 """Where the kernel sees the display devices: each is alone behind its root port, and in its IOMMU group."""
 CARD_ID = "1234:1111"
 _FIRMWARE = Path("/usr/share/OVMF")
-_BOOT_TIMEOUT_S = 900.0
+_BOOT_TIMEOUT_S = 1800.0
 
 
 @dataclass

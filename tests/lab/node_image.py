@@ -36,7 +36,8 @@ _UNNEEDED = (
     *("aesni_intel", "button", "configfs", "efi_pstore", "qemu_fw_cfg", "sg"),
 )
 """Drivers that nothing here uses; each takes an emulated processor a second or more."""
-_CMDLINE = "console=ttyS0 net.ifnames=0 mitigations=off audit=0 fsck.mode=skip"
+_CMDLINE = "console=ttyS0 net.ifnames=0 mitigations=off audit=0 fsck.mode=skip no_timer_check"
+"""The kernel's own check of its timer panics where an emulated processor does not get its share of time."""
 _FILES = {
     "etc/fstab": "LABEL=root / ext4 defaults,noatime 0 0\n",
     "etc/hostname": "node\n",
@@ -45,7 +46,12 @@ _FILES = {
     "etc/modprobe.d/lab.conf": "".join(f"blacklist {name}\n" for name in _UNNEEDED),
     "etc/initramfs-tools/conf.d/lab": "MODULES=list\nCOMPRESS=gzip\nRESUME=none\nFSTYPE=ext4\n",
     "etc/initramfs-tools/modules": _DRIVERS,
-    "etc/ssh/sshd_config.d/lab.conf": "UseDNS no\nPermitRootLogin prohibit-password\nPerSourcePenalties no\n",
+    "etc/ssh/sshd_config.d/lab.conf": (
+        "UseDNS no\nPermitRootLogin prohibit-password\nPerSourcePenalties no\nLoginGraceTime 0\n"
+    ),
+    "etc/systemd/system.conf.d/lab.conf": (
+        "[Manager]\nDefaultTimeoutStartSec=900\nDefaultDeviceTimeoutSec=900\n"
+    ),
     "etc/systemd/system/lab-network.service": (
         "[Unit]\nRequires=sys-subsystem-net-devices-eth0.device\nAfter=sys-subsystem-net-devices-eth0.device\n"
         "[Service]\nType=oneshot\nExecStart=ip address add 10.0.2.15/24 dev eth0\n"

@@ -64,7 +64,7 @@ def environment_lock(content: Content, variant: str = "cpu") -> dict[str, Any]:
     """The lock of llama.cpp in ``variant`` and all that it depends on."""
     text = (content.conda_dir / "conda-forge" / "linux-64" / "repodata.json").read_text()
     packages = json.loads(text)["packages.conda"]
-    other = "cuda" if variant == "cpu" else "cpu"
+    other = "cuda" if variant == "cpu" else "cpu_"
     chosen = {file: entry for file, entry in packages.items() if not entry["build"].startswith(other)}
     return {
         "variant": variant,

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 ROLES = Path(__file__).parents[2] / "playbooks" / "roles"
 CALLBACKS = Path(__file__).parent / "callback"
-_TIMEOUT_S = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +68,12 @@ class Driver:
     host: LabHost
     directory: Path
     roles: Path = ROLES
+    timeout_s: float = 300
 
     @classmethod
-    def prepare(cls, host: LabHost, directory: Path) -> Driver:
+    def prepare(cls, host: LabHost, directory: Path, timeout_s: float = 300) -> Driver:
         """A driver of the roles as they are now, whatever becomes of the checkout."""
-        return cls(host, directory, shutil.copytree(ROLES, directory / "roles"))
+        return cls(host, directory, shutil.copytree(ROLES, directory / "roles"), timeout_s)
 
     def converge(
         self, roles: Sequence[str], variables: Mapping[str, Any], *, check: bool = False, good: bool = True
@@ -95,6 +95,11 @@ class Driver:
         play = {"roles": [{"role": role} for role in roles]}
         wanted = {host: variables[host.name] for host in hosts}
         return self._run(play, wanted, ("--check", "--diff") if check else (), good=good)
+
+    def action(self, role: str, tasks: str, variables: Mapping[str, Any], *, good: bool = True) -> Run:
+        """Run another entry point of a role."""
+        task = {"name": f"{tasks} {role}", "ansible.builtin.import_role": {"name": role, "tasks_from": tasks}}
+        return self._run({"tasks": [task]}, {self.host: variables}, (), good=good)
 
     def converge_one(
         self,
@@ -148,7 +153,7 @@ class Driver:
             env=self._environment(record),
             capture_output=True,
             text=True,
-            timeout=_TIMEOUT_S,
+            timeout=self.timeout_s,
             check=False,
         )
         records = tuple(map(json.loads, record.read_text().splitlines()))

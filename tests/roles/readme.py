@@ -20,6 +20,10 @@ Runs before all others. The first thing it writes is `deployment.json`, the last
 removes. What apt really added is told from the package lists before and after, also when a run was cut off
 in between, and kept in `installed-packages.json`; `uninstall` removes exactly that, less what something else
 on the host needs by then. An account that was there before is neither changed nor removed.
+
+On WSL without systemd it sets `systemd=true` under `[boot]` of `/etc/wsl.conf`, keeps the file as it was, and
+fails with what to do in Windows; after that restart it goes on. `uninstall` puts the file back, or takes back
+that line alone where somebody changed the file since.
 """,
     "conda": """
 Compares `conda-meta` and the files themselves with the lock: what is missing, foreign, damaged or of another
@@ -55,6 +59,19 @@ long as the role runs, NAS gives the models of its store (`files/model_cache.py`
 to who bears the run's key; gated models only to hosts with the token that NAS has, or if their origin is open
 by now. Set it in the inventory, where hosts see each other's variables. What NAS does not have or give comes
 from the origin.
+""",
+    "nvidia_driver": """
+The plan says which packages (`nvidia_driver_packages`); without any, and inside WSL, nothing is installed.
+Components that the distribution's own sources leave out are switched on beside them, with the same address
+and key. NVIDIA's source is written only after its key was found to have the pinned fingerprint. Headers are
+those of the running kernel and of its flavour. A failed build ends the role with the cause out of DKMS'
+`make.log`. Then the packages are held and pinned to their branch; `tasks_from: upgrade` takes the newest of
+the branch, `tasks_from: rollback` goes back to the version before that, from the source or, where that has it
+no more, from apt's cache; the driver stays there until the next upgrade. Both change nothing the second time.
+The module is loaded when a card is on the bus; the host is rebooted only if another module holds it.
+
+For Secure Boot, `tasks_from: key` makes the key that DKMS signs with, and tells what a person has to do at
+the console; a module that is not signed with `nvidia_driver_secure_boot_key` ends the role.
 """,
     "service": """
 The key reaches the server by `LoadCredential=`; the unit refuses to start with an empty key file. Without

@@ -175,7 +175,13 @@ def test_uninstall_leaves_the_host_as_it_was(scratch: Chain) -> None:
 
 def test_uninstall_keeps_models_and_what_others_need(scratch: Chain) -> None:
     scratch.host.root("apt-get", "-qq", "-y", "--no-install-recommends", "install", "python3-pip")
+    foreign = [scratch.host.rootfs / name for name in ("opt/localai-deploy/notes", "opt/other/notes")]
+    for path in foreign:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
     scratch.driver.uninstall(ORDER, {})
+    assert [path.read_text() for path in foreign] == ["mine", "mine"]
+    assert [path.name for path in foreign[0].parent.iterdir()] == ["notes"]
     (model,) = scratch.variables["model_store_models"]
     assert scratch.host.root("stat", "-c", "%U", f"{STORE}/{model['file_name']}") == "root\n"
     packages = scratch.host.root("dpkg-query", "-W", "-f", "${Package}\n").split()

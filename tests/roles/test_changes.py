@@ -153,12 +153,12 @@ def test_a_hash_taken_on_trust_is_recorded_as_such_and_then_held(scratch: Chain,
 
 
 def test_another_variant_replaces_only_its_package(scratch: Chain, lab: Lab, mirror: MirrorClient) -> None:
-    lock = environment_lock(ensure_content(lab.directory), "cuda")
+    lock = environment_lock(ensure_content(lab.directory), "cuda12")
     server = next(package for package in lock["packages"] if package["name"] == "llama.cpp")
     wanted = {
         **scratch.variables,
         "conda_lock": lock,
-        "llama_cpp_variant": "cuda",
+        "llama_cpp_variant": "cuda12",
         "llama_cpp_package": {key: server[key] for key in ("name", "version", "build", "sha256")},
     }
     before = len(mirror.requests("/conda/", scratch.host.address))

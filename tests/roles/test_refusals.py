@@ -83,8 +83,8 @@ def test_a_server_that_is_not_the_locked_one_is_not_accepted(scratch: Chain, dam
 
 
 def test_a_build_of_another_variant_is_not_accepted(chain: Chain) -> None:
-    run = chain.driver.converge(["llama_cpp"], {**chain.variables, "llama_cpp_variant": "cuda"}, good=False)
-    assert run.problem["what"] == "llama.cpp is no cuda build"
+    run = chain.driver.converge(["llama_cpp"], {**chain.variables, "llama_cpp_variant": "cuda12"}, good=False)
+    assert run.problem["what"] == "llama.cpp is no cuda12 build"
 
 
 def test_a_missing_model_is_told_by_its_id(chain: Chain) -> None:

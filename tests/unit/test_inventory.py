@@ -258,3 +258,20 @@ def test_group_gateway_is_checked(inventory: Path, group: str, error_id: str) ->
     with pytest.raises(InputError) as caught:
         load_hosts([], inventory, NO_FLAGS)
     assert caught.value.error_id == error_id
+
+
+def test_a_host_knows_where_it_is_listed_and_where_its_password_is(inventory: Path) -> None:
+    (inventory / "host_vars" / "nas" / "vault.yml").write_text("---\nansible_become_pass: secret\n")
+    nas, den = load_hosts([], inventory, NO_FLAGS)
+    assert (nas.place, nas.secrets.become_source) == ("hosts.yml:5", "host_vars/nas/vault.yml:2")
+    assert (den.place, den.secrets.become_source) == ("hosts.yml:9", "")
+    (asked,) = load_hosts(["nas"], inventory, Overrides(become_password="typed"))
+    assert "terminal" in asked.secrets.become_source
+    (ad_hoc,) = load_hosts(["admin@192.0.2.7"], None, NO_FLAGS)
+    assert ad_hoc.place == ""
+
+
+def test_a_host_of_an_ini_file_knows_its_line(tmp_path: Path) -> None:
+    (tmp_path / "hosts.ini").write_text("# nas\n[inference]\nden\nnas ansible_host=192.0.2.7\n")
+    (nas,) = load_hosts(["nas"], tmp_path / "hosts.ini", NO_FLAGS)
+    assert nas.place == "hosts.ini:4"

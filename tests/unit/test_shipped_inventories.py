@@ -14,6 +14,7 @@ import yaml
 
 from localai_deploy.domain.pve.credentials import ApiToken, NodeConnection
 from localai_deploy.inventory import InventoryHost, Overrides, load_hosts, load_nodes
+from localai_deploy.inventory_check import check_inventory
 from localai_deploy.sandbox_record import (
     DIRECTORY_VARIABLE,
     LOCK_NAME,
@@ -59,11 +60,23 @@ def uncommented(directory: Path) -> Path:
 
 def test_a_home_to_copy() -> None:
     hosts = hosts_of(SHIPPED / "example")
-    assert set(hosts) == {"llm", "nas"}
-    assert hosts["nas"].vm is None
+    assert set(hosts) == {"llm", "coder", "nas", "desktop"}
+    assert [name for name, host in hosts.items() if host.vm is None] == ["nas", "desktop"]
+    assert hosts["coder"].vm is not None
+    assert (hosts["coder"].vm.node.host, hosts["coder"].settings["localai_gpu"].value) == (
+        "192.0.2.6",
+        ("auto",),
+    )
     assert hosts["llm"].vm is not None
     assert (hosts["llm"].vm.node.host, hosts["llm"].vm.spec.cores) == ("192.0.2.5", 8)
-    assert [host.spec().models[0].startswith("hf:ORG") for host in hosts.values()] == [True, True]
+    assert [host.spec().models[0].startswith("hf:ORG") for host in hosts.values()] == [True] * 4
+
+
+@pytest.mark.parametrize("name", ["example", "sandbox"])
+def test_config_check_is_content(name: str) -> None:
+    checked = check_inventory([], SHIPPED / name, Overrides())
+    assert checked.problems == []
+    assert checked.hosts
 
 
 def test_its_comments_are_right_values_too(tmp_path: Path) -> None:
@@ -101,3 +114,10 @@ def test_a_vm_on_the_embedded_node() -> None:
     assert host.vm is not None
     assert (host.name, host.vm.node.node, host.vm.node.host) == ("llm", "sandbox", "127.0.0.1:1")
     assert host.spec().models
+
+
+def test_the_boxes_of_the_vagrantfile() -> None:
+    hosts = hosts_of(SHIPPED / "vagrant")
+    boxes = re.findall(r'^    "(\w+)" => \[', (SHIPPED.parent / "Vagrantfile").read_text(), re.MULTILINE)
+    assert list(hosts) == boxes == ["debian12", "debian13", "ubuntu2204", "ubuntu2404"]
+    assert {host.spec().models for host in hosts.values()} == {("smollm2-135m-instruct",)}

@@ -12,7 +12,7 @@ from localai_deploy.domain.fit.wish import Wish
 from localai_deploy.errors import InputError
 
 _MOST_TOKENS_S = 1e6
-_HOST_RANGE_BYTES_S = (1e9, 2e12)
+_HOST_RANGE_BYTES_S = (1e7, 2e12)
 _MOST_LAYER_S = 0.1
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from localai_deploy.domain.fit.estimate import Estimate, card_shares, estimate
-from localai_deploy.domain.fit.machine import Machine, Shortage, needed_bytes, shortages
+from localai_deploy.domain.fit.estimate import Estimate, card_shares
+from localai_deploy.domain.fit.machine import Machine, Shortage, shortages
 from localai_deploy.domain.fit.offer import USUAL_BITS, Candidate
 from localai_deploy.domain.fit.speed import Speed, Timing, speed_of, touched
 from localai_deploy.domain.fit.wish import ALL_LAYERS, Wish
@@ -24,11 +24,15 @@ _LONGEST_CONTEXT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Freedom:
-    """What of a wish may be chosen; the rest is taken as it is."""
+    """What of a wish may be chosen; the rest is taken as it is.
+
+    :param cache_types: q8_0 for keys and values where that brings something; only with flash attention.
+    """
 
     gpu_layers: bool = True
     cpu_expert_layers: bool = True
     context: bool = False
+    cache_types: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def option_of(candidate: Candidate, wish: Wish, machine: Machine, timing: Timing
 
     :raises InputError: ``fit-wish-impossible``.
     """
-    found = estimate(candidate.shape, wish, machine.cards)
+    found = candidate.estimate(wish, machine.cards)
     speed = speed_of(candidate.shape, wish, machine, candidate.values, timing)
     return Option(candidate, wish, found, speed, shortages(found, machine))
 
@@ -152,6 +156,8 @@ def settled(candidate: Candidate, wish: Wish, machine: Machine, freedom: Freedom
 
     :raises InputError: ``fit-wish-impossible``.
     """
+    if freedom.cache_types:
+        return _with_cache(candidate, wish, machine, replace(freedom, cache_types=False))
     if freedom.context:
         wish = replace(wish, context=_longest(candidate, wish, machine, freedom))
     if not freedom.gpu_layers:
@@ -165,6 +171,16 @@ def settled(candidate: Candidate, wish: Wish, machine: Machine, freedom: Freedom
     if freedom.cpu_expert_layers and any(block.experts for block in candidate.shape.blocks):
         ways.append(_all_layers_or_most(candidate, everything, machine))
     return min(ways, key=_host_reads(candidate, machine))
+
+
+def _with_cache(candidate: Candidate, wish: Wish, machine: Machine, freedom: Freedom) -> Wish:
+    """The cache as wished; in half the size where cards then hold more, or a context is longer."""
+    plain = settled(candidate, wish, machine, freedom)
+    if not wish.flash_attention or not machine.cards:
+        return plain
+    small = settled(candidate, replace(wish, cache_type_k="q8_0", cache_type_v="q8_0"), machine, freedom)
+    reads = _host_reads(candidate, machine)
+    return small if small.context > plain.context or reads(small) < reads(plain) else plain
 
 
 def _all_layers_or_most(candidate: Candidate, everything: Wish, machine: Machine) -> Wish:
@@ -181,7 +197,7 @@ def on_cards(candidate: Candidate, wish: Wish, machine: Machine) -> bool:
     """Whether every card is large enough; the weights alone are looked at first."""
     if _weights_alone_exceed(candidate, wish, machine):
         return False
-    found = estimate(candidate.shape, wish, machine.cards)
+    found = candidate.estimate(wish, machine.cards)
     return not any(one.kind == "gpu" for one in shortages(found, machine))
 
 
@@ -248,37 +264,6 @@ def largest_context(candidate: Candidate, wish: Wish, machine: Machine) -> int:
 
     def fits(steps: int) -> bool:
         context = replace(wish, context=steps * CONTEXT_STEP)
-        return not steps or not shortages(estimate(candidate.shape, context, machine.cards), machine)
+        return not steps or not shortages(candidate.estimate(context, machine.cards), machine)
 
     return _largest(0, max(most, 1), fits) * CONTEXT_STEP
-
-
-def nearest(
-    candidates: Sequence[Candidate], refused: Option, machine: Machine, timing: Timing | None = None
-) -> tuple[Option, ...]:
-    """Find what is possible next to an option that does not fit; each differs in one respect.
-
-    Fewer layers, a smaller context, a cache of half the size, another quantisation.
-    """
-    wish, candidate = refused.wish, refused.candidate
-    wishes = [settled(candidate, wish, machine, Freedom())]
-    if context := largest_context(candidate, wish, machine):
-        wishes.append(replace(wish, context=context))
-    if wish.flash_attention and (wish.cache_type_k, wish.cache_type_v) != ("q8_0", "q8_0"):
-        wishes.append(replace(wish, cache_type_k="q8_0", cache_type_v="q8_0"))
-    found = [option_of(candidate, one, machine, timing) for one in wishes]
-    other = [one for one in candidates if one is not candidate and one.size_bytes < candidate.size_bytes]
-    smaller = choose(other, wish, machine, Freedom(gpu_layers=False, cpu_expert_layers=False), timing).best
-    return tuple(option for option in (*found, smaller) if option and option.fits)
-
-
-def card_for(option: Option, machine: Machine) -> int:
-    """Memory of the single card that would take everything of ``option``; in whole GiB, as cards are sold."""
-    cards = [replace(machine.cards[0], memory_bytes=1 << 50)] if machine.cards else []
-    if not cards:
-        return 0
-    alone = Machine(tuple(cards), reserve_bytes=machine.reserve_bytes)
-    everything = replace(option.wish, gpu_layers=ALL_LAYERS, cpu_expert_layers=0)
-    need = estimate(option.candidate.shape, everything, alone.cards).devices[0]
-    gib = 1 << 30
-    return -(-needed_bytes(need, alone) // gib) * gib

@@ -45,13 +45,18 @@ class DeviceNeed:
 
     @property
     def parts_bytes(self) -> int:
-        """What the runtime itself accounts for."""
+        """What the runtime itself accounts for of the model."""
         return self.weights_bytes + self.kv_bytes + self.compute_bytes
+
+    @property
+    def reserved_bytes(self) -> int:
+        """The same with what runs beside the model."""
+        return self.parts_bytes + self.draft_bytes + self.projector_bytes
 
     @property
     def total_bytes(self) -> int:
         """All parts without the margin."""
-        return self.parts_bytes + self.context_overhead_bytes + self.draft_bytes + self.projector_bytes
+        return self.reserved_bytes + self.context_overhead_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ def estimate(
     found = Estimate((*needs, host), on_cards, shape.layers, sure)
     if draft:
         found = _with_draft(found, estimate(draft, _draft_wish(wish), cards if on_cards else ()))
-    return _with_projector(found, projector) if projector else found
+    return _with_projector(found, projector, cards) if projector else found
 
 
 def _draft_wish(wish: Wish) -> Wish:
@@ -119,10 +124,11 @@ def _with_draft(found: Estimate, draft: Estimate) -> Estimate:
     return replace(found, devices=tuple(joined.get(id(need), need) for need in found.devices))
 
 
-def _with_projector(found: Estimate, projector: Projector) -> Estimate:
+def _with_projector(found: Estimate, projector: Projector, cards: Sequence[Card]) -> Estimate:
     first, *others = found.devices
     with_it = replace(
         first,
+        context_overhead_bytes=context_overhead_bytes(cards[0]) if cards else first.context_overhead_bytes,
         projector_bytes=projector.weights_bytes + projector.compute_bytes,
         margin_bytes=first.margin_bytes + projector.margin_bytes,
     )

@@ -14,6 +14,12 @@ EXPLANATIONS: dict[str, Explanation] = {
             "and 1 GiB."
         ),
     ),
+    "fit-projector-unknown": Explanation(
+        title="A file is no projector",
+        cause="--projector names a language model, or a file of another kind.",
+        detection="Its header names another architecture than clip.",
+        fix="Name the mmproj file that the model's publisher keeps beside it.",
+    ),
     "fit-wish-impossible": Explanation(
         title="A server cannot be started like this",
         cause="Options contradict each other, such as a quantised value cache without flash attention.",
@@ -31,6 +37,30 @@ EXPLANATIONS: dict[str, Explanation] = {
         cause="It holds the original weights, or a model for another runtime.",
         detection="The hub's list of its files has no complete *.gguf.",
         fix="Look for a repository of the same model named …-GGUF, or name one file.",
+    ),
+    "fit-partial": Explanation(
+        title="The cards hold only a part of the model",
+        cause="The model with its context needs more memory than the cards have; the rest is on the host.",
+        detection="Layers are given to the cards as long as 1 GiB of each stays free.",
+        fix="Take a smaller model, quantisation or context, or a larger card; `fit` shows what each gives.",
+    ),
+    "fit-tight": Explanation(
+        title="A model leaves less memory free than it should",
+        cause="All parts have room, but not the margin of the estimate and what is to stay free beside it.",
+        detection="The estimate from the model's header against the memory of card and host.",
+        fix="Take one of the possible ways that the message names; else watch the first start.",
+    ),
+    "fit-no-card": Explanation(
+        title="Layers are asked for on a host without a card",
+        cause="localai_gpu_layers is all or a number, and the runtime's build uses no card there.",
+        detection="The host has no card that was passed through or found, or its runtime is the CPU build.",
+        fix="Leave localai_gpu_layers at auto.",
+    ),
+    "fit-unknown": Explanation(
+        title="Nobody knows whether a model fits",
+        cause="Its header could not be read: no network, a server without ranges, another format.",
+        detection="One or two range requests to where the model comes from.",
+        fix="Make the source reachable from the controller; else name the layers for a card.",
     ),
     "fit-does-not-fit": Explanation(
         title="A model does not fit into this machine as wished",

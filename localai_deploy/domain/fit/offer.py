@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from localai_deploy.domain.fit.estimate import Estimate, estimate
+from localai_deploy.domain.fit.projector import Projector
 from localai_deploy.domain.fit.reading import read_shape
 from localai_deploy.domain.fit.shape import Block, Shape
+from localai_deploy.domain.fit.wish import Card, Wish
 from localai_deploy.domain.gguf.header import GgufModel
 
 USUAL_BITS = 4.8
@@ -17,6 +20,16 @@ _QUANTIZATION = re.compile(
     r"(?:^|[-._/])((?:UD-)?(?:I?Q|TQ)[0-9](?:_[0-9A-Z]+)*|B?F16|F32|MXFP4(?:_MOE)?|NVFP4)(?=[-._/]|$)", re.I
 )
 _PART = re.compile(r"(?P<stem>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.I)
+CONVERTED_BITS = {
+    "F16": 16.0,
+    "Q8_0": 8.5,
+    "Q6_K": 6.56,
+    "Q5_K_M": 5.7,
+    "Q4_K_M": 4.9,
+    "Q3_K_M": 4.0,
+    "Q2_K": 3.16,
+}
+"""Bits a weight that files of each quantisation have (``tools/quantize/README.md`` of llama.cpp)."""
 _BESIDE = ("mmproj", "imatrix", "vocab")
 """In names of GGUF files that are no model by themselves."""
 
@@ -38,6 +51,8 @@ class Candidate:
     :param values: of all tensors.
     :param trained_context: tokens; 0 when the file does not tell.
     :param exact: its own tensor table was read; else sizes follow from another quantisation's.
+    :param draft: a second, small model that guesses tokens ahead.
+    :param projector: what turns pictures or sound into embeddings.
     """
 
     name: str
@@ -47,6 +62,12 @@ class Candidate:
     values: int
     trained_context: int = 0
     exact: bool = True
+    draft: Shape | None = None
+    projector: Projector | None = None
+
+    def estimate(self, wish: Wish, cards: Sequence[Card]) -> Estimate:
+        """What it needs with all that runs beside it; see :func:`estimate`."""
+        return estimate(self.shape, wish, cards, draft=self.draft, projector=self.projector)
 
     @property
     def bits_per_weight(self) -> float:
@@ -63,6 +84,12 @@ def quantization_of(path: str) -> str:
     """``gemma-2-27b-it-Q4_K_M.gguf`` → ``Q4_K_M``; empty when the name does not tell."""
     found = _QUANTIZATION.findall(path.removesuffix(".gguf"))
     return found[-1].upper() if found else ""
+
+
+def in_parts(path: str) -> bool:
+    """Whether the model that begins at ``path`` lies in several files."""
+    split = _PART.fullmatch(path)
+    return split is not None and int(split["count"]) > 1
 
 
 def offers_of(files: Iterable[tuple[str, int]]) -> tuple[Offer, ...]:
@@ -99,6 +126,20 @@ def candidate_of(model: GgufModel, name: str) -> Candidate:
         values=sum(tensor.values for tensor in model.tensors),
         trained_context=trained if isinstance(trained, int) else 0,
     )
+
+
+def conversions(model: GgufModel, name: str) -> tuple[Candidate, ...]:
+    """What could be made of original weights, which ``model`` holds as f16; nobody measured such files.
+
+    :raises LocalaiError: ``fit-model-unknown``.
+    """
+    known = candidate_of(model, name)
+    known = replace(known, shape=replace(known.shape, known=False))
+    offers = (
+        Offer(f"{name} as {kind}", kind, round(known.values * bits / 8))
+        for kind, bits in CONVERTED_BITS.items()
+    )
+    return tuple(scaled(known, offer) for offer in offers)
 
 
 def scaled(known: Candidate, offer: Offer) -> Candidate:

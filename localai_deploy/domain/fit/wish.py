@@ -21,6 +21,8 @@ CACHE_BITS: dict[str, tuple[int, int]] = {
 """Values and bytes of a block of each cache type."""
 UNQUANTISED = ("f32", "f16", "bf16")
 ALL_LAYERS = 1 << 30
+UBATCH = 512
+"""The runtime's own default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Wish:
     context: int = 4096
     gpu_layers: int = ALL_LAYERS
     flash_attention: bool = True
-    ubatch: int = 512
+    ubatch: int = UBATCH
     cache_type_k: CacheType = "f16"
     cache_type_v: CacheType = "f16"
     parallel: int = 1

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from localai_deploy.domain.gpu.card import CUDA_MAJORS, Card
 from localai_deploy.domain.gpu.driver_fit import (
     OPEN_IS_DEFAULT,
-    SECURE_BOOT_REASON,
+    SECURE_BOOT,
     is_untested_kernel,
     misfits,
 )
 from localai_deploy.domain.gpu.driver_offer import DriverHost, DriverOffer, PackageSource, SecureBoot
 from localai_deploy.domain.gpu.driver_version import DriverVersion
 from localai_deploy.domain.gpu.generation import CudaVersion, KernelModules
+from localai_deploy.domain.gpu.secure_boot import enrolment_steps
 from localai_deploy.domain.plan import Finding, Severity
 
 
@@ -79,7 +80,10 @@ def _choice(card: Card, host: DriverHost, offer: DriverOffer) -> DriverChoice:
 
 
 def _reasons(card: Card, host: DriverHost, offer: DriverOffer, major: int) -> tuple[str, ...]:
-    reasons = [f"{host.os_name} offers {offer.version} ({offer.source})"]
+    there = offer.source is PackageSource.HOST
+    reasons = [
+        f"{offer.version} is loaded" if there else f"{host.os_name} offers {offer.version} ({offer.source})"
+    ]
     if card.last_branch is not None:
         reasons.append(f"{card.last_branch} is the last branch for {card.generation}")
     if len(card.kernel_modules) == 1:
@@ -125,7 +129,7 @@ def _too_old(card: Card) -> Finding:
         "gpu-card-too-old",
         f"{card.name} ({card.generation}) is too old for the runtime",
         f"its last driver branch is {card.last_branch}; CUDA 12 begins with Maxwell",
-        "use --gpu none, or another card",
+        "use --gpu none (on a host of its own localai_driver: none), or another card",
     )
 
 
@@ -133,11 +137,12 @@ def _none_suits(
     card: Card, host: DriverHost, offers: list[DriverOffer], source: PackageSource | None
 ) -> Finding:
     against = {offer: misfits(card, host, offer) for offer in offers}
-    if any(reasons == (SECURE_BOOT_REASON,) for reasons in against.values()):
+    if any([one.finding_id for one in reasons] == [SECURE_BOOT] for reasons in against.values()):
         return _secure_boot(host)
+    first = {reasons[0].finding_id for reasons in against.values()}
     said = [f"{offer.version} {offer.modules} ({offer.source}): {why[0]}" for offer, why in against.items()]
     return _blocker(
-        "gpu-no-driver",
+        first.pop() if len(first) == 1 else "gpu-no-driver",
         f"no driver that {host.os_name} on {host.name} is offered suits {card.name}",
         "; ".join(said) or "no package source offers any",
         _way_out(host, source),
@@ -146,18 +151,21 @@ def _none_suits(
 
 def _way_out(host: DriverHost, source: PackageSource | None) -> str:
     asked = {offer.source for offer in host.offers}
+    if PackageSource.HOST in asked:
+        return "remove the driver that is there, and reboot; a fitting one is then installed"
     if source is PackageSource.DISTRIBUTION or PackageSource.NVIDIA not in asked:
         return "allow NVIDIA's own package source, or use a newer release of the distribution"
     return "use a newer release of the distribution, or another card"
 
 
 def _secure_boot(host: DriverHost) -> Finding:
+    os_id = host.os_name.split()[0].lower()
     return _blocker(
         "gpu-secure-boot",
         f"Secure Boot is on at {host.name}, and no key for our own modules is enrolled",
         "the driver's module is built on the host; firmware and kernel let only signed modules in",
-        "enrol the host's module key (mokutil --import, then confirm at the console on the next boot), "
-        "or switch Secure Boot off; new VMs: pre-enrolled-keys=0",
+        f"localai-deploy driver key {host.name} makes the key; {enrolment_steps(os_id)}; then run this "
+        "again. Or switch Secure Boot off; new VMs: pre-enrolled-keys=0",
     )
 
 

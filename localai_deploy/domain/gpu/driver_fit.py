@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from localai_deploy.domain.gpu.card import Card
-from localai_deploy.domain.gpu.driver_offer import DriverHost, DriverOffer, SecureBoot
+from localai_deploy.domain.gpu.driver_offer import DriverHost, DriverOffer
 from localai_deploy.domain.gpu.driver_version import DriverVersion, parse_driver_version, parse_kernel_release
 from localai_deploy.domain.gpu.generation import ONLY_OPEN, KernelModules
 
+SECURE_BOOT = "gpu-secure-boot"
 OPEN_NEEDS_NO_OPTION = 545
 """Before this branch the open modules drove GeForce and workstation cards only with an extra option."""
 OPEN_IS_DEFAULT = 560
@@ -32,8 +33,23 @@ class KnownFailure:
 KNOWN_FAILURES = (KnownFailure(parse_driver_version("580.159.04"), (7, 1), "void-linux/void-packages#61087"),)
 
 
-def misfits(card: Card, host: DriverHost, offer: DriverOffer) -> tuple[str, ...]:
-    """Reasons against this offer, in words that follow ``VERSION (SOURCE):``."""
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A reason against an offer.
+
+    :param finding_id: what the plan is blocked with where all offers fall for this one.
+    :param text: words that follow ``VERSION (SOURCE):``.
+    """
+
+    finding_id: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def misfits(card: Card, host: DriverHost, offer: DriverOffer) -> tuple[Misfit, ...]:
+    """Reasons against this offer."""
     return tuple(reason for check in _CHECKS for reason in check(card, host, offer))
 
 
@@ -43,20 +59,20 @@ def is_untested_kernel(host: DriverHost, offer: DriverOffer) -> bool:
     return kernel is not None and offer.tested_kernel is not None and kernel > offer.tested_kernel
 
 
-def _branch(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[str]:
+def _branch(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[Misfit]:
     del host
     if offer.version.branch < card.first_branch:
-        yield f"the card needs branch {card.first_branch} or newer"
+        yield Misfit("gpu-no-driver", f"the card needs branch {card.first_branch} or newer")
     if card.last_branch is not None and offer.version.branch > card.last_branch:
-        yield f"branch {card.last_branch} is the last that has the card"
+        yield Misfit("legacy-gpu", f"branch {card.last_branch} is the last that has the card")
 
 
-def _modules(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[str]:
+def _modules(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[Misfit]:
     del host
     if offer.modules not in card.kernel_modules:
-        yield f"the card needs the {card.kernel_modules[0]} kernel modules"
+        yield Misfit("open-module", f"the card needs the {card.kernel_modules[0]} kernel modules")
     elif _needs_option(card, offer):
-        yield "its open modules drive such a card only with an extra option"
+        yield Misfit("open-module", "its open modules drive such a card only with an extra option")
 
 
 def _needs_option(card: Card, offer: DriverOffer) -> bool:
@@ -67,38 +83,49 @@ def _needs_option(card: Card, offer: DriverOffer) -> bool:
     )
 
 
-def _libraries(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[str]:
+def _libraries(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[Misfit]:
     del card, host
     if offer.libraries != offer.version:
-        yield f"the libraries beside it are {offer.libraries}, which do not work with other modules"
+        yield Misfit(
+            "gpu-no-driver",
+            f"the libraries beside it are {offer.libraries}, which do not work with other modules",
+        )
 
 
-def _kernel(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[str]:
+def _kernel(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[Misfit]:
     del card
     kernel = parse_kernel_release(host.kernel)
     if kernel is None or offer.signed_for_kernel:
         return
+    if not host.has_headers:
+        yield Misfit(
+            "kernel-floor", f"the headers of Linux {host.kernel}, which it is built with, are not to be had"
+        )
     for failure in KNOWN_FAILURES:
         if failure.hits(offer.version, kernel):
-            yield f"it does not build for Linux {host.kernel} ({failure.where}; fixed in {failure.fixed_in})"
+            yield Misfit(
+                "kernel-floor",
+                f"it does not build for Linux {host.kernel} ({failure.where}; fixed in {failure.fixed_in})",
+            )
 
 
-def _runtime(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[str]:
+def _runtime(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[Misfit]:
     del host
     oldest = min(card.cuda_majors, default=0)
     if offer.version.cuda[0] < oldest:
-        yield f"it runs CUDA {offer.version.cuda[0]} at most, and the runtime needs {oldest}"
+        yield Misfit(
+            "gpu-no-driver", f"it runs CUDA {offer.version.cuda[0]} at most, and the runtime needs {oldest}"
+        )
 
 
-def _signature(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[str]:
+def _signature(card: Card, host: DriverHost, offer: DriverOffer) -> Iterator[Misfit]:
     del card
-    if host.secure_boot is SecureBoot.ON and not offer.signed_for_kernel:
-        yield SECURE_BOOT_REASON
+    if host.secure_boot.refuses_ours and not offer.signed_for_kernel:
+        why = "Secure Boot is on and would refuse a module that is built on the host"
+        yield Misfit(SECURE_BOOT, why)
 
 
-SECURE_BOOT_REASON = "Secure Boot is on and would refuse a module that is built on the host"
-
-_CHECKS: tuple[Callable[[Card, DriverHost, DriverOffer], Iterator[str]], ...] = (
+_CHECKS: tuple[Callable[[Card, DriverHost, DriverOffer], Iterator[Misfit]], ...] = (
     _branch,
     _modules,
     _libraries,

@@ -10,8 +10,12 @@ from localai_deploy.domain.gpu.generation import KernelModules
 
 
 class PackageSource(StrEnum):
-    """Where driver packages come from; the order is the order of preference."""
+    """Where driver packages come from; the order is the order of preference.
 
+    ``host``: a driver that somebody else put there, and that is loaded; it is left as it is.
+    """
+
+    HOST = "host"
     DISTRIBUTION = "distribution"
     NVIDIA = "nvidia"
 
@@ -22,6 +26,11 @@ class SecureBoot(StrEnum):
     OFF = "off"
     ON = "on"
     ON_KEY_ENROLLED = "on, and our module key is enrolled"
+
+    @property
+    def refuses_ours(self) -> bool:
+        """Whether a module that is built on the host would not be loaded."""
+        return self is SecureBoot.ON
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,7 @@ class DriverHost:
     :param os_name: ``Debian 12``, for messages.
     :param kernel: the running kernel, ``uname -r``.
     :param offers: of all package sources that it may use, in any order.
+    :param has_headers: the running kernel's headers are there, or to be had from a package source.
     """
 
     name: str
@@ -58,3 +68,4 @@ class DriverHost:
     kernel: str
     secure_boot: SecureBoot
     offers: tuple[DriverOffer, ...]
+    has_headers: bool = True

@@ -73,8 +73,15 @@ EXPLANATIONS: dict[str, Explanation] = {
         cause="The module is built on the host, and no key that signs it is known to the firmware.",
         detection="mokutil --sb-state and --test-key on the host.",
         fix=(
-            "Enrol the host's module key: mokutil --import FILE, reboot, confirm at the console; or switch "
-            "Secure Boot off. VMs on Proxmox: an EFI disk with pre-enrolled-keys=0."
+            "`driver key HOST` makes the key. Then, by a person: sudo mokutil --import FILE (a password that "
+            "is used once), reboot, and at the console Enroll MOK, Continue, Yes, the password, Reboot. Or "
+            "switch Secure Boot off. VMs on Proxmox: an EFI disk with pre-enrolled-keys=0."
         ),
+    ),
+    "gpu-driver-declined": Explanation(
+        title="A card is planned and its driver is not wanted",
+        cause="localai_gpu names a card, and localai_driver is none.",
+        detection="The two settings, before anything is changed.",
+        fix="Leave localai_driver at auto, or set localai_gpu to none.",
     ),
 }

@@ -14,6 +14,7 @@ from enum import StrEnum
 from localai_deploy.domain.pve.hostpci import HostPci
 from localai_deploy.domain.pve.lease import Holder, Lease, read_leases
 from localai_deploy.domain.pve.mapping import ResourceMapping
+from localai_deploy.domain.pve.ownership import NotedCards
 from localai_deploy.errors import ExitCode, LocalaiError
 
 MAKING_S = 900
@@ -29,6 +30,7 @@ class CardUser:
     :param onboot: it is started with its node.
     :param pool: the pool that it is in; empty: none.
     :param ours: pool, tag and block say so.
+    :param noted: what its block says of its cards.
     """
 
     vmid: int
@@ -40,6 +42,7 @@ class CardUser:
     onboot: bool = False
     pool: str = ""
     ours: bool = False
+    noted: NotedCards = field(default_factory=NotedCards)
 
     @property
     def holder(self) -> Holder:

@@ -52,6 +52,11 @@ class CardRow:
         return CardState.FREE if self.owner is None else _STATE_OF[self.owner.kind]
 
     @property
+    def names(self) -> frozenset[str]:
+        """Of all these mappings."""
+        return frozenset(one.name for one in self.mappings)
+
+    @property
     def mapping(self) -> ResourceMapping | None:
         """The mapping by which a VM gets this card and no other."""
         return next((one for one in self.mappings if one.is_of(self.card)), None)

@@ -15,7 +15,7 @@ from localai_deploy.domain.pve.card_claims import CardUser, CardWorld, Claim, Cl
 from localai_deploy.domain.pve.hostpci import free_slot, mapped_card
 from localai_deploy.domain.pve.lease import Before, Holder, Was, read_leases
 from localai_deploy.domain.pve.mapping import ResourceMapping
-from localai_deploy.domain.pve.ownership import POOL
+from localai_deploy.domain.pve.ownership import POOL, NotedCards
 from localai_deploy.domain.pve.permissions import Need
 from localai_deploy.errors import InputError, LocalaiError
 
@@ -29,11 +29,13 @@ class CardMove:
     :param target: the VM that is to have it, as it is now.
     :param slot: of the target's config that the card is put in; empty: it is there already.
     :param card_slots: where the card sits on its node.
+    :param names: all mappings that stand for it.
     :param ended: VMs whose claims to the card the move ends; those of others stand in its way.
     """
 
     mapping: str
     card_slots: frozenset[str]
+    names: frozenset[str]
     before: Before
     source: CardUser | None
     target: CardUser
@@ -44,6 +46,33 @@ class CardMove:
     def is_done(self) -> bool:
         """Whether the target runs with the card already."""
         return self.target.running and not self.slot and self.source is None
+
+    @property
+    def unnoted(self) -> tuple[CardUser, ...]:
+        """VMs of ours whose blocks do not say yet who has the card."""
+        given = () if self.source is None or not self.source.noted.of(self.names).has else (self.source,)
+        got = () if self.target.noted.of(self.names) == self.target_noted else (self.target,)
+        return (*given, *got)
+
+    @property
+    def target_noted(self) -> NotedCards:
+        """What the target's block is to say of the card; nothing where it is not ours."""
+        if not self.target.ours:
+            return NotedCards()
+        has = (card.mapping for card in self.target.cards.values() if card.mapping in self.names)
+        return NotedCards(has=(next(has, self.mapping),))
+
+    def noted(self) -> Iterator[tuple[int, NotedCards]]:
+        """VMs, and what their blocks are to say of the card once it is moved."""
+        before = self.before.source
+        if before is not None:
+            yield before.holder.vmid, before.noted.given_away()
+        yield self.target.vmid, self.target_noted
+
+    def noted_before(self) -> Iterator[tuple[int, NotedCards]]:
+        """The same as it was before the move."""
+        for was in filter(None, (self.before.source, self.before.target)):
+            yield was.holder.vmid, was.noted
 
     @property
     def takes_onboot(self) -> bool:
@@ -83,6 +112,9 @@ class CardMove:
             yield f"start {target.holder} with the node from now on, and no longer {self._giver}"
         if not self.is_done:
             yield f"start {target.holder}, and see that it has the card"
+        if self.unnoted:
+            ours = " and ".join(str(one.holder) for one in self.unnoted)
+            yield f"note it in the description of {ours}: `up` goes by that"
 
     @property
     def _giver(self) -> str:
@@ -91,9 +123,11 @@ class CardMove:
     def needs(self) -> tuple[Need, ...]:
         """Rights that it takes on both VMs and the mapping."""
         found = [Need(f"/mapping/pci/{self.mapping}", "Mapping.Use")] if self.slot else []
-        found += _vm_needs(self.target, config=bool(self.slot), options="onboot" in self.target_values())
+        options = self.target in self.unnoted or "onboot" in self.target_values()
+        found += _vm_needs(self.target, config=bool(self.slot), options=options)
         if self.source is not None:
-            found += _vm_needs(self.source, config=False, options=self.takes_onboot)
+            options = self.source in self.unnoted or self.takes_onboot
+            found += _vm_needs(self.source, config=False, options=options)
         return tuple(found)
 
 
@@ -148,6 +182,7 @@ def plan_move(
     :raises LocalaiError: ``vm-config-full``: the VM has 16 devices already.
     """
     slots = frozenset(mapping.slots_on(node))
+    names = frozenset(one.name for one in world.mappings if slots & set(one.slots_on(node)))
     claims = claims_on(world, node, slots, now)
     owner = next((one.holder for one in claims if not one.holder.is_same(target.holder)), None)
     source = next((one for one in world.vms if owner is not None and one.holder.is_same(owner)), None)
@@ -156,9 +191,10 @@ def plan_move(
     cut_off = [one.before for one in read_leases(mapping.description) if one.holder.is_same(target.holder)]
     before = cut_off[0] if cut_off and cut_off[0] else None
     if before is None or not _fits(before, source):
-        before = Before(_was(target, mapping.name), _was(source, mapping.name) if source else None)
+        was = (_was(one, mapping.name, names) for one in (target, source) if one is not None)
+        before = Before(*was)
     ended = tuple(one.holder for one in claims if _may_end(one, target))
-    return CardMove(mapping.name, slots, before, source, target, slot, ended)
+    return CardMove(mapping.name, slots, names, before, source, target, slot, ended)
 
 
 def _may_end(claim: Claim, target: CardUser) -> bool:
@@ -185,9 +221,9 @@ def _slot_for(vm: CardUser) -> str:
     return slot
 
 
-def _was(vm: CardUser, mapping: str) -> Was:
+def _was(vm: CardUser, mapping: str, names: frozenset[str]) -> Was:
     slot = next((slot for slot, card in vm.cards.items() if card.mapping == mapping), "")
-    return Was(vm.holder, slot, running=vm.running, onboot=vm.onboot)
+    return Was(vm.holder, slot, running=vm.running, onboot=vm.onboot, noted=vm.noted.of(names))
 
 
 def undone(was: Was) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def plan_cards(
     :param now: seconds since 1970, by which a lease is young or old.
     :param hardware: what the node itself tells over SSH; ``None``: nobody looked.
     """
-    recorded = vm.block.mappings if vm else ()
+    recorded = (*vm.block.mappings, *vm.block.gave) if vm else ()
     if not spec.gpus:
         return spec, CardsPlan(gone=recorded)
     if node.devices is None:
@@ -146,12 +146,13 @@ def _node_cards(asked: _Asked) -> NodeCards:
     node = asked.node
     users = {card.slot: tuple(_users(card, asked)) for card in node.cards}
     held = {device.mapping for device in cards_in(asked.vm.config).values()} if asked.vm else set()
+    gave = asked.vm.block.gave if asked.vm else ()
     return NodeCards(
         node=node.node,
         cards=node.cards,
         mappings=node.world.mappings,
         users={slot: names for slot, names in users.items() if names},
-        held=frozenset(held - {""}),
+        held=frozenset(held - {"", *gave}),
         against=lambda card: _speaks_against(asked.outlook(card)),
     )
 
@@ -170,7 +171,8 @@ def _speaks_against(outlook: CardOutlook) -> str:
 def _choice_findings(choice: CardChoice, asked: _Asked) -> Iterator[Finding]:
     node, rivals = asked.node, asked.rivals(choice.card)
     if rivals:
-        yield Finding.from_error(card_held(choice.name, node.node, rivals[0]))
+        held = Finding.from_error(card_held(choice.name, node.node, rivals[0]))
+        yield replace(held, hint=f"{held.hint}, --gpu none (localai_gpu: none) leaves this VM without it")
     yield from passthrough_findings(asked.outlook(choice.card, choice.mapping))
     if _is_unmappable(choice, node):
         yield _cannot_map(choice, node)
@@ -226,5 +228,7 @@ def may_lease(mapping: str, node: NodeFacts) -> bool:
 
 
 def _has_lease(choice: CardChoice, holder: Holder, node: NodeFacts) -> bool:
+    """Also by its id, once the VM has one: a run may have been cut off before it wrote that."""
     leases = read_leases(choice.mapping.description) if choice.mapping else ()
-    return any(one.node == node.node and one.holder.is_same(holder) for one in leases)
+    named = (one.holder for one in leases if one.node == node.node and one.holder.is_same(holder))
+    return any(one.vmid == holder.vmid or not holder.vmid for one in named)

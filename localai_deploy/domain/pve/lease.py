@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from localai_deploy.domain.pve.ownership import NotedCards
 
 _BEGIN = "[localai-deploy lease"
 _END = "]"
@@ -48,12 +50,14 @@ class Was:
 
     :param slot: of its config that has the card (``hostpci0``); empty: none.
     :param onboot: whether it was started with its node.
+    :param noted: what its block said of the card, by whichever mapping.
     """
 
     holder: Holder
     slot: str
     running: bool
     onboot: bool
+    noted: NotedCards = field(default_factory=NotedCards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,8 @@ def _data(lease: Lease) -> dict[str, Any]:
 
 
 def _was_data(was: Was) -> dict[str, Any]:
-    return {**_holder_data(was.holder), "slot": was.slot, "running": was.running, "onboot": was.onboot}
+    data = {**_holder_data(was.holder), "slot": was.slot, "running": was.running, "onboot": was.onboot}
+    return data | {key: list(one) for key, one in (("has", was.noted.has), ("gave", was.noted.gave)) if one}
 
 
 def _holder_data(holder: Holder) -> dict[str, Any]:
@@ -145,7 +150,8 @@ def _before(data: dict[str, Any]) -> Before:
 
 def _was(data: dict[str, Any]) -> Was:
     slot, running, onboot = str(data["slot"]), bool(data["running"]), bool(data["onboot"])
-    return Was(_holder(data), slot, running=running, onboot=onboot)
+    has, gave = (tuple(str(one) for one in data.get(key, ())) for key in ("has", "gave"))
+    return Was(_holder(data), slot, running=running, onboot=onboot, noted=NotedCards(has, gave))
 
 
 def _holder(data: dict[str, Any]) -> Holder:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,12 +24,47 @@ _BLOCK = re.compile(rf"{re.escape(BEGIN)}\s*(\{{.*?\}})\s*{re.escape(END)}", re.
 
 
 @dataclass(frozen=True, slots=True)
+class NotedCards:
+    """Cards of a VM as its block notes them, by the names of their mappings.
+
+    :param has: those that it is to have.
+    :param gave: those that its config still has, though their cards were moved away or released.
+    """
+
+    has: tuple[str, ...] = ()
+    gave: tuple[str, ...] = ()
+
+    def of(self, names: Collection[str]) -> NotedCards:
+        """Only those by these mappings."""
+        return NotedCards(_among(self.has, names), _among(self.gave, names))
+
+    def without(self, names: Collection[str]) -> NotedCards:
+        """Only the others."""
+        return NotedCards(
+            tuple(one for one in self.has if one not in names),
+            tuple(one for one in self.gave if one not in names),
+        )
+
+    def given_away(self) -> NotedCards:
+        """The VM has none of them any more."""
+        return NotedCards(gave=tuple(dict.fromkeys([*self.has, *self.gave])))
+
+    def __add__(self, other: NotedCards) -> NotedCards:
+        return NotedCards((*self.has, *other.has), (*self.gave, *other.gave))
+
+
+def _among(found: tuple[str, ...], names: Collection[str]) -> tuple[str, ...]:
+    return tuple(one for one in found if one in names)
+
+
+@dataclass(frozen=True, slots=True)
 class OwnershipBlock:
     """What we write into the description.
 
     :param uuid: the SMBIOS UUID, lower case.
     :param spec: what was asked for, as plain data, so that no local file is needed to find it again.
     :param tested: cards with which the VM was stopped and started once, so that a reset that fails is seen.
+    :param gave: mappings of cards that it gave away; its config may have them still (docs/adr/0009).
     :param begun: the VM was created and is not whole yet: a token whose rights are those of the pool can set
         tags only once the VM lies in it.
     """
@@ -40,17 +75,36 @@ class OwnershipBlock:
     spec: Mapping[str, Any] = field(default_factory=dict)
     begun: bool = False
     tested: tuple[str, ...] = ()
+    gave: tuple[str, ...] = ()
 
     @property
     def mappings(self) -> tuple[str, ...]:
-        """Names of the mappings by which we gave the VM cards."""
+        """Names of the mappings by which the VM has cards from us."""
         return tuple(str(one) for one in self.spec.get("gpus", ()))
+
+    @property
+    def noted(self) -> NotedCards:
+        """Cards that it has, and those that it gave away."""
+        return NotedCards(self.mappings, self.gave)
+
+    def with_noted(self, names: Collection[str], noted: NotedCards) -> OwnershipBlock:
+        """The same with these notes about the cards of ``names``; what it says of others stays."""
+        if self.noted.of(names) == noted:
+            return self
+        cards = self.noted.without(names) + noted
+        return replace(self, spec={**self.spec, "gpus": list(cards.has)}, gave=cards.gave)
+
+    def having(self, names: Collection[str]) -> OwnershipBlock:
+        """The same for a VM that runs with cards by these mappings: none of them is given away."""
+        back = _among(self.gave, names)
+        return self.with_noted(back, NotedCards(has=back))
 
     def render(self, note: str = "") -> str:
         """The description: ``note`` (what people wrote) stays in front of the block."""
         data: dict[str, Any] = {"name": self.name, "vmid": self.vmid, "uuid": self.uuid}
         data |= {"spec": dict(self.spec), **({"begun": True} if self.begun else {})}
         data |= {"tested": list(self.tested)} if self.tested else {}
+        data |= {"gave": list(self.gave)} if self.gave else {}
         block = f"{BEGIN}\n{json.dumps(data, sort_keys=True)}\n{END}"
         return f"{note.rstrip()}\n\n{block}\n" if note.strip() else f"{block}\n"
 
@@ -69,6 +123,7 @@ def find_block(description: str) -> OwnershipBlock | None:
             spec=data["spec"],
             begun=data.get("begun") is True,
             tested=tuple(str(one) for one in data.get("tested", ())),
+            gave=tuple(str(one) for one in data.get("gave", ())),
         )
     except (ValueError, KeyError, TypeError):
         return None

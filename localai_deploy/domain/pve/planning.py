@@ -16,13 +16,12 @@ from localai_deploy.domain.pve.images import CloudImage, GuestSystem
 from localai_deploy.domain.pve.ownership import OwnershipBlock
 from localai_deploy.domain.pve.permissions import needs_of, rights_findings
 from localai_deploy.domain.pve.preflight import MIB, vm_findings
+from localai_deploy.domain.pve.sizing import SYSTEM_DISK_BYTES
 from localai_deploy.domain.pve.storages import GIB, choose_storages
 from localai_deploy.domain.pve.vm import Acceleration, VmSpec
 from localai_deploy.domain.pve.vm_changes import config_changes, system_disk_bytes, waits_for_restart
 
 _ASSUMED_SYSTEM = GuestSystem("debian", "13", "Debian GNU/Linux 13 (trixie)", "2.41")
-_SYSTEM_BYTES = 3 * GIB
-"""What a cloud image's system takes of its disk, generously."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +259,7 @@ _OBSERVE = {
 def nominal_facts(spec: VmSpec, image: CloudImage) -> HostFacts:
     """What a guest that is not there yet will look like, so that the whole plan can be made before it."""
     system = image.system or _ASSUMED_SYSTEM
-    free = max(spec.disk_gib * GIB - _SYSTEM_BYTES, 0)
+    free = max(spec.disk_gib * GIB - SYSTEM_DISK_BYTES, 0)
     return HostFacts(
         hostname=spec.name,
         os_id=system.os_id,

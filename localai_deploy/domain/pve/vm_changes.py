@@ -74,7 +74,7 @@ def _card_values(spec: VmSpec, vm: VmFacts) -> Iterator[tuple[str, str]]:
     for slot, device in now.items():
         if device.mapping in spec.gpus and device.options.get("pcie") != "1":
             yield slot, str(replace(device, options={**device.options, "pcie": "1"}))
-        elif device.mapping in set(vm.block.mappings) - set(spec.gpus):
+        elif device.mapping in {*vm.block.mappings, *vm.block.gave} - set(spec.gpus):
             yield slot, ""
     have = {device.mapping for device in now.values()}
     free = (slot for slot in SLOTS if slot not in now)

@@ -12,6 +12,7 @@ from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.domain.pve.images import CloudImage, parse_image
 from localai_deploy.domain.pve.ownership import OwnershipBlock
 from localai_deploy.domain.pve.seed import StaticAddress
+from localai_deploy.domain.pve.sizing import VmSize
 from localai_deploy.domain.pve.vm import VmSpec
 from localai_deploy.domain.settings import Sourced
 
@@ -64,6 +65,20 @@ class VmWish:
     def for_vm(self, block: OwnershipBlock) -> VmWish:
         """The wish for a VM that is there: what nobody set stays as it was recorded."""
         return replace(self, spec=recorded_spec(self.spec, block.spec, self.given))
+
+    @property
+    def may_grow(self) -> bool:
+        """Nobody set how much memory it is to have."""
+        return "memory_mib" not in self.given
+
+    def at_least(self, size: VmSize) -> VmWish:
+        """The wish for a VM with room for its model; what somebody set stays."""
+        larger = {
+            name: least
+            for name in ("memory_mib", "disk_gib")
+            if name not in self.given and (least := getattr(size, name)) > getattr(self.spec, name)
+        }
+        return replace(self, spec=replace(self.spec, **larger))
 
 
 def vm_spec(name: str, node: str, settings: Mapping[str, Sourced]) -> tuple[VmSpec, frozenset[str]]:

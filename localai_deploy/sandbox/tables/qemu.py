@@ -197,6 +197,7 @@ SNAPSHOTS = (
     ),
 )
 CONFIG = (
+    Endpoint("GET", "/nodes/{node}/lxc", LoggedIn(), (NODE,), proxied=True),
     Endpoint("GET", "/nodes/{node}/qemu", LoggedIn(), (NODE, flag("full")), proxied=True),
     Endpoint("POST", "/nodes/{node}/qemu", LoggedIn(), _CREATE, proxied=True),
     Endpoint(

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from localai_deploy.verifier.checking import Evidence, check, expect_none
+from localai_deploy.domain.fit.server_log import ServerMemory, server_memory
+from localai_deploy.verifier.checking import Evidence, check, expect_none, fail
 from localai_deploy.verifier.checks.test_endpoint import reachable
 from localai_deploy.verifier.evidence import EndpointAnswers, HostState
 from localai_deploy.verifier.expectations import Expected
@@ -74,3 +75,30 @@ def slot_problems(endpoint: EndpointAnswers, expected: Expected) -> Iterator[str
 def has_share(length: object, share: int) -> bool:
     """Whether a slot has ``share`` tokens of context, up to the next full block."""
     return isinstance(length, int) and share <= length < share + CONTEXT_BLOCK
+
+
+@check("offload", "as many layers are on cards as planned, by the server's own log")
+def test_offload(state: HostState, expected: Expected, evidence: Evidence) -> None:
+    if state.process is None:
+        fail("the service has no main process")
+    memory = server_memory(state.server_log)
+    evidence.update(planned=expected.gpu_layers, memory=memory.to_data() if memory.is_known else None)
+    expect_none(offload_problems(memory, expected.gpu_layers))
+
+
+def offload_problems(memory: ServerMemory, planned: int) -> Iterator[str]:
+    """Whether the layers are where they were planned; a build without GPU support tells of none.
+
+    :param planned: layers; more than the model has mean all of them.
+    """
+    holding = [name for name, card in memory.cards.items() if card.weights_bytes]
+    if memory.offloaded is None:
+        if planned:
+            yield f"{planned} layers are planned on cards, and the server tells of none there"
+    elif memory.offloaded[0] != min(planned, memory.offloaded[1]):
+        there, layers = memory.offloaded
+        yield f"{there} of {layers} layers are on cards, not {min(planned, layers)}"
+    if planned and not holding:
+        yield "no card holds weights"
+    if not planned and holding:
+        yield f"{', '.join(holding)} holds weights, and no layer is planned there"

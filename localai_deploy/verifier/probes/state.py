@@ -12,6 +12,7 @@ from typing import Any
 
 from localai_deploy.verifier.probes import conda, process
 from localai_deploy.verifier.probes.api_key import contains_key, key_file, read_keys, redact
+from localai_deploy.verifier.probes.commands import COMMAND_TIMEOUT_S, run
 from localai_deploy.verifier.probes.sockets import listeners
 
 UNIT_PROPERTIES = (
@@ -23,9 +24,12 @@ UNIT_PROPERTIES = (
     "MainPID",
     "User",
     "DropInPaths",
+    "InvocationID",
 )
-COMMAND_TIMEOUT_S = 60
 NOBODY = 65534
+LOG_LINES = "buffer size =|offloaded [0-9]+/[0-9]+ layers"
+"""What of the server's log is asked for; its start alone tells it."""
+MOST_LOG_LINES = 500
 _EXPOSURE = re.compile(r"exposure level for .*: ([0-9]+(?:\.[0-9]+)?)")
 
 
@@ -43,7 +47,7 @@ def gather(request: dict[str, Any]) -> dict[str, Any]:
     evidence = {
         "record": read_json(request["deployment_file"]),
         "unit": unit,
-        "unit_has_key": contains_key(_run("systemctl", "show", request["unit"])[1].encode(), keys),
+        "unit_has_key": contains_key(run("systemctl", "show", request["unit"])[1].encode(), keys),
         "process": process.read(pid, keys),
         "prefix": os.path.realpath(request["prefix"]),
         "packages": conda.packages(records),
@@ -53,6 +57,7 @@ def gather(request: dict[str, Any]) -> dict[str, Any]:
         "version": run_version(pid, request["executable"]),
         "listeners": listeners(request["port"], pid),
         "key_file": key_file(request["api_key_file"]),
+        "server_log": read_log(unit.get("InvocationID", "")),
         "exposure": read_exposure(request["unit"]),
         "pci_devices": read_pci_devices("/sys/bus/pci/devices"),
     }
@@ -91,8 +96,17 @@ def read_model_records(store: str) -> dict[str, str]:
 
 def read_unit(unit: str) -> dict[str, str]:
     """Properties of the unit; empty without systemd."""
-    _, text = _run("systemctl", "show", unit, f"--property={','.join(UNIT_PROPERTIES)}")
+    _, text = run("systemctl", "show", unit, f"--property={','.join(UNIT_PROPERTIES)}")
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def read_log(invocation: str) -> list[str]:
+    """Lines about memory and layers that the unit's present run wrote; none without a journal."""
+    if not invocation:
+        return []
+    asked = (f"_SYSTEMD_INVOCATION_ID={invocation}", "--output=cat", "--quiet", "--no-pager")
+    _, text = run("journalctl", *asked, f"--grep={LOG_LINES}")
+    return [line for line in text.splitlines() if re.search(LOG_LINES, line)][:MOST_LOG_LINES]
 
 
 def read_exposure(unit: str) -> dict[str, Any]:
@@ -102,7 +116,7 @@ def read_exposure(unit: str) -> dict[str, Any]:
     """
     if shutil.which("systemd-analyze") is None:
         return {"tool": False, "level": None, "error": "systemd-analyze is not installed"}
-    returncode, text = _run("systemd-analyze", "security", "--no-pager", unit)
+    returncode, text = run("systemd-analyze", "security", "--no-pager", unit)
     found = _EXPOSURE.search(text)
     if returncode != 0 or found is None:
         return {
@@ -141,23 +155,6 @@ def _service_ids(pid: int) -> tuple[int, int]:
         return process.read_ids(pid, "Uid")[1], process.read_ids(pid, "Gid")[1]
     except OSError:
         return NOBODY, NOBODY
-
-
-def _run(*command: str) -> tuple[int, str]:
-    """Exit status and output; -1 and the reason when it could not be run."""
-    try:
-        done = subprocess.run(
-            command,
-            env={**os.environ, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=COMMAND_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        return -1, str(error)
-    return done.returncode, done.stdout.decode("utf-8", "replace")
 
 
 def _tail(text: str) -> str:

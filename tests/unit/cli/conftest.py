@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from localai_deploy.cli import main as program
-from tests.unit.cli.host_double import opener
+from tests.unit.cli.host_double import no_header, opener
 from tests.unit.cli.terminal_double import Terminal
 
 ROOT = Path(__file__).parents[3]
@@ -55,7 +55,7 @@ def run(
     """Run a command line in this process; ``hosts`` maps host names to golden cases."""
 
     def run(*words: str, hosts: dict[str, str] | None = None) -> Ended:
-        from localai_deploy.workflow import deploy
+        from localai_deploy.workflow import deploy, host_fit
 
         for name in ("LOCALAI_DEPLOY_INVENTORY", "ANSIBLE_VAULT_PASSWORD_FILE", "HF_TOKEN"):
             monkeypatch.delenv(name, raising=False)
@@ -63,6 +63,7 @@ def run(
             monkeypatch.setenv(name, value)
         if hosts:
             monkeypatch.setattr(deploy, "open_target", opener(hosts))
+            monkeypatch.setattr(host_fit, "read_remote", no_header)
         code = program.run(list(words))
         return Ended(code, *capsys.readouterr())
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from localai_deploy.cli.fit_data import CONVERTED
 from localai_deploy.cli.output import load_schema
 from localai_deploy.domain.models.catalogue import ON_CPU
 from localai_deploy.domain.models.chat import CHAT_7B
@@ -20,6 +21,7 @@ from tests.unit.cli.conftest import Ended
 from tests.unit.cli.fit_models import dense, mixture
 from tests.unit.cli.test_help import parse
 from tests.unit.domain.gguf_writing import gguf, pair, tensor
+from tests.unit.domain.safetensors.published import PUBLISHED
 from tests.unit.hub.hub_double import Hub
 
 Run = Callable[..., Ended]
@@ -267,3 +269,121 @@ def test_a_nodes_cards(environment: dict[str, str], model: str, run: Run) -> Non
         found = document(run("fit", "--model", model, "--node", "pve1", "-o", "json"))
     assert "NVIDIA GeForce RTX 4090" in [one["name"] for one in found["devices"]]
     assert found["devices"][-1]["memory_bytes"] > 0
+
+
+def companion(tmp_path: Path, name: str, architecture: str = "clip") -> str:
+    path = tmp_path / name
+    pairs = [pair("general.architecture", "str", architecture)]
+    sizes = {"embedding_length": 1024, "feed_forward_length": 4096, "attention.head_count": 16}
+    pairs += [pair(f"clip.vision.{key}", "u32", value) for key, value in sizes.items()]
+    path.write_bytes(gguf(pairs, [tensor("v.blk.0.attn_q.weight", (1024, 1024), 1)]))
+    return str(path)
+
+
+def test_what_runs_beside_a_model(model: str, tmp_path: Path, run: Run) -> None:
+    draft = tmp_path / "small.gguf-header"
+    draft.write_bytes(dense(blocks=2))
+    words = ("fit", "--model", model, "--vram", "24GiB")
+    more = ("--draft", str(draft), "--projector", companion(tmp_path, "mmproj.gguf-header"))
+    plain = document(run(*words, "-o", "json"))["devices"]
+    both = document(run(*words, *more, "-o", "json"))["devices"]
+    assert [(one["draft_bytes"], one["projector_bytes"]) for one in plain] == [(0, 0), (0, 0)]
+    assert both[0]["draft_bytes"] > 200 * MIB
+    assert both[0]["projector_bytes"] > 2 * MIB
+    assert both[1]["projector_bytes"] == 0
+    beside = both[0]["draft_bytes"] + both[0]["projector_bytes"]
+    assert both[0]["total_bytes"] == plain[0]["total_bytes"] + beside
+    assert "projector ▞" in run(*words, *more).out
+    assert "projector" not in run(*words).out
+
+
+def test_what_runs_beside_a_model_takes_layers_from_the_card(model: str, tmp_path: Path, run: Run) -> None:
+    words = ("fit", "--model", model, "--vram", "4GiB", "-o", "json")
+    more = ("--projector", companion(tmp_path, "mmproj.gguf-header"))
+    assert document(run(*words, *more))["gpu_layers"] < document(run(*words))["gpu_layers"]
+
+
+def test_what_can_run_beside_no_model(model: str, tmp_path: Path, run: Run) -> None:
+    cases = {
+        ("--projector", model): "fit-projector-unknown",
+        ("--draft", companion(tmp_path, "mmproj.gguf-header")): "fit-model-unknown",
+        ("--draft", "hf:lab/model"): "model-reference-invalid",
+    }
+    for words, error_id in cases.items():
+        done = run("fit", "--model", model, *words, "-o", "json")
+        assert document(done)["error"]["id"] == error_id
+
+
+def test_original_weights(tmp_path: Path, run: Run) -> None:
+    told, rows = PUBLISHED["gemma2-9b"]()
+    place, table = 0, {}
+    for row in rows:
+        offsets = [place, place := place + row.size_bytes]
+        table[row.name] = {"dtype": row.dtype, "shape": list(row.shape), "data_offsets": offsets}
+    head = json.dumps(table).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head)
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    words = ("fit", "--model", str(tmp_path), "--gpu", "RTX 3060")
+    found = document(run(*words, "-o", "json"))
+    assert (found["model"]["architecture"], found["model"]["quantization"]) == ("gemma2", "Q8_0")
+    assert (found["model"]["header_read"], found["confidence"]) == (False, "bound")
+    assert found["assumptions"][0] == CONVERTED
+    assert CONVERTED in run(*words).out
+
+
+def test_the_type_of_the_cache(model: str, run: Run) -> None:
+    words = (
+        "fit",
+        "--model",
+        model,
+        "--gpu",
+        "RTX 3060",
+        "--vram",
+        "4GiB",
+        "--context",
+        "8192",
+        "-o",
+        "json",
+    )
+    plain = document(run(*words))
+    assert plain["wish"]["cache_type_k"] == "f16"
+    assert plain["faster"][0]["wish"]["cache_type_v"] == "q8_0"
+    chosen = document(run(*words, "--cache-type-k", "auto", "--cache-type-v", "auto"))
+    assert chosen["wish"]["cache_type_k"] == "q8_0"
+    assert chosen["gpu_layers"] == plain["faster"][0]["wish"]["gpu_layers"] > plain["gpu_layers"]
+    assert "  faster: --gpu-layers " in run(*words[:-2]).out
+    assert document(run(*words, "--cache-type-k", "auto"))["error"]["id"] == "usage"
+
+
+def tool(tmp_path: Path, environment: dict[str, str], printed: str) -> None:
+    place = tmp_path / "bin"
+    place.mkdir()
+    (place / "llama-fit-params").write_text(f"#!/bin/sh\nprintf '{printed}'\necho odd >&2\n")
+    (place / "llama-fit-params").chmod(0o755)
+    environment["PATH"] = f"{place}:{environment.get('PATH', '/usr/bin:/bin')}"
+
+
+def test_a_second_opinion(tmp_path: Path, environment: dict[str, str], run: Run) -> None:
+    path = tmp_path / "lab-Q4_0.gguf"
+    path.write_bytes(dense(blocks=1))
+    with path.open("r+b") as stream:
+        stream.truncate(1 << 30)
+    words = ("fit", "--model", str(path), "--host")
+    assert "no llama-fit-params" in document(run(*words, "-o", "json"))["second_opinion"]["skipped"]
+    tool(tmp_path, environment, "Host 250 16 90\\n")
+    found = document(run(*words, "-o", "json"))
+    assert found["second_opinion"]["devices"][0]["weights_bytes"] == 250 * MIB
+    assert "Host: weights 250 MiB (" in run(*words).out
+    assert document(run(*words[:-1], "-o", "json"))["second_opinion"] is None
+
+
+def test_a_second_opinion_that_cannot_be_had(
+    model: str, tmp_path: Path, environment: dict[str, str], run: Run
+) -> None:
+    tool(tmp_path, environment, "CUDA0 1 2 3\\nCUDA1 1 2 3\\nHost 1 2 3\\n")
+    assert "is not on this machine" in run("fit", "--model", model, "--host").out
+    path = tmp_path / "lab-Q4_0.gguf"
+    path.write_bytes(dense(blocks=1) + bytes(1 << 20))
+    with path.open("r+b") as stream:
+        stream.truncate(1 << 30)
+    assert "speaks of 3 devices: odd" in run("fit", "--model", str(path), "--host").out

@@ -10,10 +10,11 @@ import pytest
 
 from localai_deploy.cli.fit_data import assumptions
 from localai_deploy.cli.fit_matrix import table_lines
-from localai_deploy.cli.fit_view import near_lines, option_lines, rejected_lines
+from localai_deploy.cli.fit_view import option_lines, rejected_lines
 from localai_deploy.domain.fit.choice import Choice, Rejected
 from localai_deploy.domain.fit.machine import Machine, Shortage
 from localai_deploy.domain.fit.matrix import Cell, Matrix
+from localai_deploy.domain.fit.near import near_lines
 from localai_deploy.domain.fit.wish import Card, Wish
 from tests.unit.domain.fit.fit_values import GIB, moved_option, partial_option
 
@@ -32,7 +33,7 @@ def shown(name: str) -> list[str]:
         machine = Machine((BARE,))
         return [*option_lines(moved, machine), *assumptions(machine), *near_lines([partial, moved], Wish())]
     if name == "too-large":
-        short = replace(partial, shortages=(Shortage("card", "gpu", 9 * GIB, 4 * GIB),))
+        short = replace(partial, shortages=(Shortage("card", "gpu", 9 * GIB, 4 * GIB, 8 * GIB),))
         return list(option_lines(short, Machine((replace(CARD, memory_bytes=4 * GIB),))))
     cells = (Cell("a", "x 8 GiB", partial), Cell("a", "y", None), Cell("b", "x 8 GiB", moved))
     cells += (Cell("b", "y", partial),)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from localai_deploy.domain.pve.ownership import NotedCards, find_block
 from tests.integration.card_place import CardPlace, card_place
 from tests.integration.pve_flow import node_environment
 from tests.unit.cli.conftest import Ended
@@ -162,6 +164,9 @@ def test_a_release(two: CardPlace, run: Run, what: str) -> None:
         }
     ]
     assert two.power(1001) == "stopped"
+    block = find_block(two.cluster.vms[1001].config["description"])
+    assert block is not None
+    assert block.noted == NotedCards(gave=("gpu0",))
     assert two.cluster.mappings["gpu0"].description == "the left slot"
     ended = run("gpu", "release", what, "--node", "pve1")
     assert (ended.code, ended.out) == (0, "nobody has it: nothing was done\n")
@@ -171,6 +176,66 @@ def test_a_release_of_a_dead_holders_lease(two: CardPlace, run: Run) -> None:
     del two.cluster.vms[1001]
     assert run("gpu", "release", "gpu0", "--node", "pve1", "--yes").code == 0
     assert two.cluster.mappings["gpu0"].description == "the left slot"
+
+
+HOSTS = """
+inference:
+  children:
+    proxmox_vms:
+      vars:
+        localai_node: pve1
+      hosts:
+        a:
+          localai_gpu: {a}
+        b:
+          localai_gpu: {b}
+        c: {{}}
+"""
+
+
+def inventory(directory: Path, *, a: str, b: str) -> str:
+    file = directory / "hosts.yml"
+    file.write_text(HOSTS.format(a=a, b=b))
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "told"),
+    [
+        ("none", "gpu0", []),
+        ("auto", "auto", []),
+        ("'02:00'", "[gpu0, '02:00']", []),
+        (
+            "RTX 4090",
+            "none",
+            [
+                "hosts.yml:9 still gives a the card (localai_gpu: RTX 4090): take it out there, or the next "
+                "`up a` asks for it again",
+                "hosts.yml:11 gives b other cards (localai_gpu: none): add gpu0 there, or the next `up b` "
+                "takes the card out again",
+            ],
+        ),
+    ],
+)
+def test_lines_of_the_inventory_that_say_otherwise_are_named(
+    two: CardPlace, run: Run, tmp_path: Path, a: str, b: str, told: list[str]
+) -> None:
+    place = ("--node", "pve1", "-i", inventory(tmp_path, a=a, b=b))
+    moved = run("gpu", "move", "gpu0", "--to", "b", *place, "--yes", "-o", "json").data
+    assert problems(moved) == []
+    assert moved["notes"][1:] == told
+    back = run("gpu", "move", "gpu0", "--to", "a", *place, "--yes")
+    assert back.code == 0
+    released = run("gpu", "release", "gpu0", *place, "--yes", "-o", "json").data
+    assert problems(released) == []
+    assert released["notes"] == told[:1]
+
+
+def test_a_broken_inventory_hinders_no_move(two: CardPlace, run: Run, tmp_path: Path) -> None:
+    place = ("--node", "pve1", "-i", inventory(tmp_path, a="none", b="[3]"))
+    ended = run("gpu", "move", "gpu0", "--to", "b", *place, "--yes")
+    assert ended.code == 0
+    assert "! the inventory is not looked at: " in ended.err
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,11 @@ def test_status_of_a_record_that_cannot_be_read(run: Callable[..., Ended]) -> No
     assert "! the host's record of the deployment cannot be read (explain record-unreadable)" in done.out
 
 
+def test_without_a_model_a_host_keeps_what_it_has(run: Callable[..., Ended]) -> None:
+    done = run("plan", "box", "--detailed-exitcode", hosts=SERVED)
+    assert (done.code, "Nothing to change" in done.out) == (0, True)
+
+
 def test_one_host_down_does_not_keep_the_others(inventory: Path, run: Callable[..., Ended]) -> None:
     hosts = {"one": "second-run", "two": "down"}
     given = ("-i", str(inventory))

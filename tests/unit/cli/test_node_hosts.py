@@ -321,7 +321,7 @@ def test_config_show_tells_what_is_missing_of_a_token(
         assert shown["settings"]["localai_proxmox_host"]["value"] == node.host
     text = run("config", "show", "-i", str(home))
     assert "  ! the Proxmox API token is incomplete: missing or malformed: its secret" in text.out
-    assert run("config", "check", "-i", str(home)).code == 2
+    assert run("config", "check", "-i", str(home)).code == 0, "no file of the inventory is to have the secret"
 
 
 def test_config_show_without_a_node_at_all(

@@ -50,7 +50,6 @@ def test_typos_as_json(words: tuple[str, ...], what: str, run: Callable[..., End
     ("words", "error_id"),
     [
         (("plan",), "host-missing"),
-        (("plan", "box"), "model-missing"),
         (("up", "bad name", *MODEL), "host-name-invalid"),
         (("up", "box; reboot", *MODEL), "host-name-invalid"),
         (("up", "box", "--model", "model.gguf"), "model-reference-invalid"),

@@ -34,6 +34,7 @@ def test_nothing_is_left_on_a_clean_host() -> None:
 
 def test_every_step_left_something_on_a_deployed_host() -> None:
     seen = {kind: observe_remains(kind, DEPLOYED) for kind in ROLE_OF}
+    assert seen.pop(StepKind.DRIVER).state is State.ABSENT
     assert {one.state for one in seen.values()} == {State.PARTIAL}
     assert seen[StepKind.SERVICE].evidence == "the unit is active, 2 file(s) of it"
     assert seen[StepKind.MODELS].evidence == "1 model file(s) (93.8 MiB), the pull program"
@@ -47,6 +48,7 @@ def test_every_step_left_something_on_a_deployed_host() -> None:
         (replace(CLEAN, unit=UnitFact(load_state="loaded")), StepKind.SERVICE),
         (replace(CLEAN, files={"/usr/local/lib/localai-deploy/model_store.py": ONE_FILE}), StepKind.MODELS),
         (replace(CLEAN, gateway=UnitFact()), StepKind.GATEWAY),
+        (replace(CLEAN, driver={"version": ""}), StepKind.DRIVER),
         (replace(CLEAN, runtime={"name": "llama.cpp"}), StepKind.RUNTIME),
         (replace(CLEAN, lock={"packages": []}), StepKind.ENVIRONMENT),
         (replace(CLEAN, files={"/etc/localai-deploy/packages-before.json": ONE_FILE}), StepKind.PREPARE),

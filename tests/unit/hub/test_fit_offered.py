@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from localai_deploy.errors import LocalaiError
 from localai_deploy.hub.offered import parse_offered
 from localai_deploy.workflow.fitting import Hub, Offered, choose_offered, look_at
 from tests.unit.cli.fit_models import dense
+from tests.unit.domain.safetensors.published import PUBLISHED
 from tests.unit.hub.hub_double import COMMIT
 from tests.unit.hub.hub_double import Hub as HubDouble
 from tests.unit.hub.server import Fault, FaultServer
@@ -89,10 +91,33 @@ def test_a_gate(hub: ServingHub) -> None:
 
 
 def test_a_repository_without_gguf(hub: ServingHub) -> None:
-    hub.files = {"model.safetensors": ("0" * 64, 1)}
+    hub.files = {"pytorch_model.bin": ("0" * 64, 1)}
     with pytest.raises(LocalaiError) as caught:
         look_at("hf:lab/model", GIB, Hub(hub.endpoint))
     assert caught.value.error_id == "fit-nothing-offered"
+
+
+def test_a_repository_of_original_weights(hub: ServingHub, tmp_path: Path) -> None:
+    told, rows = PUBLISHED["qwen25-7b"]()
+    place, table = 0, {}
+    for row in rows:
+        offsets = [place, place := place + row.size_bytes]
+        table[row.name] = {"dtype": row.dtype, "shape": list(row.shape), "data_offsets": offsets}
+    head = json.dumps(table).encode()
+    weights = len(head).to_bytes(8, "little") + head
+    given = {"model.safetensors": weights, "config.json": json.dumps(told).encode()}
+    hub.files = {path: ("0" * 64, len(content)) for path, content in given.items()}
+    hub.content = lambda path: given[path]  # type: ignore[method-assign]
+    for path, content in given.items():
+        (tmp_path / path).write_bytes(content)
+    machine = Machine((Card("card", 8 * GIB, 34, 400e9),), 64 * GIB)
+    for text in ("hf:lab/model", f"hf:lab/model/model.safetensors@{COMMIT}", f"{tmp_path}/", str(tmp_path)):
+        offered = look_at(text, 7 * GIB, Hub(hub.endpoint))
+        offered, choice = choose_offered(offered, Wish(), machine, Freedom(), Hub(hub.endpoint))
+        assert offered.converted
+        assert choice.best is not None
+        assert choice.best.candidate.label == "Q6_K"
+        assert choice.best.estimate.confidence == "bound"
 
 
 @pytest.mark.parametrize(

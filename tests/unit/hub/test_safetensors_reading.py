@@ -11,7 +11,7 @@ from localai_deploy.errors import LocalaiError
 from localai_deploy.hub.safetensors import read_directory, read_repository
 from tests.unit.hub.server import FaultServer
 
-CONFIG = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64}
+CONFIG = {"model_type": "llama", "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64}
 
 
 def weights(name: str, size: int) -> bytes:
@@ -22,8 +22,9 @@ def weights(name: str, size: int) -> bytes:
 def test_one_file(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(weights("a", 10))
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    needs = read_directory(tmp_path)
-    assert (needs.weights_bytes, needs.cache_bytes(10)) == (10, 5120)
+    model = read_directory(tmp_path)
+    assert [tensor.name for tensor in model.tensors] == ["a"]
+    assert (model.architecture, model.metadata["llama.attention.head_count"]) == ("llama", 4)
 
 
 def test_several_files_and_no_config(tmp_path: Path) -> None:
@@ -31,13 +32,14 @@ def test_several_files_and_no_config(tmp_path: Path) -> None:
     for number, (tensor, name) in enumerate(names.items(), start=1):
         (tmp_path / name).write_bytes(weights(tensor, 10 * number))
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
-    needs = read_directory(tmp_path)
-    assert (needs.weights_bytes, needs.cache_token_bytes) == (30, 0)
+    model = read_directory(tmp_path)
+    assert [tensor.name for tensor in model.tensors] == ["a", "b"]
+    assert model.architecture == ""
 
 
 def test_over_the_wire() -> None:
     with FaultServer(weights("a", 10)) as server:
-        assert read_repository(server.url("repo")).weights_bytes == 10
+        assert [tensor.name for tensor in read_repository(server.url("repo")).tensors] == ["a"]
 
 
 @pytest.mark.parametrize("name", ["../etc/passwd.safetensors", "a/b.safetensors", "weights.bin"])

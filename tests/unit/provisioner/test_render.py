@@ -46,7 +46,7 @@ def test_data_is_never_a_template() -> None:
 def test_reset_runs_the_roles_backwards() -> None:
     files = rendered_files([HOST])
     site = [role["role"] for role in yaml.safe_load(files["site.yml"])[0]["roles"]]
-    assert site == ["base", "conda", "llama_cpp", "model_store", "service"]
+    assert site == ["base", "nvidia_driver", "conda", "llama_cpp", "model_store", "service"]
     reset = [
         task["ansible.builtin.import_role"]["name"] for task in yaml.safe_load(files["reset.yml"])[0]["tasks"]
     ]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from localai_deploy.domain import paths
 from localai_deploy.domain.facts_parser import parse_facts
 from localai_deploy.domain.observation_sections import decode_sections, encode_sections
+from localai_deploy.domain.preflight import SCRATCH_BYTES
 from localai_deploy.errors import LocalaiError
 from localai_deploy.targets.executor import Completed
 from localai_deploy.targets.observe import observe
@@ -62,7 +64,7 @@ def test_the_script_works_under(shell: list[str]) -> None:
     assert facts.hostname == hostname
     assert facts.memory_bytes > 1 << 28
     assert facts.cpu_count >= 1
-    assert facts.free_bytes.keys() == {"/opt/localai-deploy", "/var/lib/localai-deploy"}
+    assert facts.free_bytes.keys() == {paths.PREFIX_DIR, paths.STATE_DIR, *SCRATCH_BYTES}
 
 
 def test_the_script_works_without_most_programs(tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_the_script_works_without_most_programs(tmp_path: Path) -> None:
     facts = parse_facts(done.stdout.decode())
     assert facts.python_version == ""
     assert facts.systemd_version == 0
-    assert len(facts.free_bytes) == 2
+    assert len(facts.free_bytes) == 2 + len(SCRATCH_BYTES)
 
 
 def test_every_section_appears_once() -> None:

@@ -41,6 +41,15 @@ CHECKS = [
     "completion",
     "runtime-build",
     "model-hash",
+    "offload",
+    "gpu-driver",
+    "gpu-card",
+    "gpu-kernel",
+    "gpu-offload",
+    "gpu-memory",
+    "gpu-work",
+    "gpu-xid",
+    "bench",
 ]
 ARGUMENTS: list[str] = STATE["process"]["arguments"]
 
@@ -73,7 +82,7 @@ STATE_FAULTS: list[tuple[str, str, Any, str]] = [
     ("record", "record/value/managed_by", "another-tool", "is not a record of this version"),
     ("record", "record/value/schema", 2, "is not a record of this version"),
     ("record", "record/value/context_length", 8192, "context_length is 8192, not 4096"),
-    ("record", "record/value/gpu_layers", False, "gpu_layers is False, not 0"),
+    ("record", "record/value/gpu_layers", 31.0, "gpu_layers is 31.0, not 31"),
     ("record", "record/value/service/port", 8081, "service.port is 8081, not 8080"),
     ("record", "record/value/extra", 1, "extra is not expected"),
     ("devices-present", "pci_devices", [], "10de:22ba is there not at all, not 1 times"),
@@ -115,7 +124,7 @@ STATE_FAULTS: list[tuple[str, str, Any, str]] = [
     ("executable", "files/1/package", "", "libllama.so, which no package recorded"),
     ("executable", "files/1/path", f"{PREFIX}/lib/libllama.so (deleted)", "it was replaced since"),
     ("command-line", "process/arguments", replaced(ARGUMENTS, "4096", "8192"), "-c is 8192, not 4096"),
-    ("command-line", "process/arguments", replaced(ARGUMENTS, "0", "99"), "-ngl is 99, not 0"),
+    ("command-line", "process/arguments", replaced(ARGUMENTS, "31", "99"), "-ngl is 99, not 31"),
     ("command-line", "process/arguments", replaced(ARGUMENTS, "off", "on"), "--fit is on, not off"),
     ("command-line", "process/arguments", without(ARGUMENTS, "--fit", "off"), "--fit is missing"),
     ("command-line", "process/arguments", [*ARGUMENTS, "--host", "::"], "--host is 127.0.0.1 ::, not"),
@@ -260,8 +269,9 @@ def test_a_stopped_service_is_red_wherever_it_is_needed() -> None:
     state = changed(changed(state, "unit/ActiveState", "inactive"), "unit/SubState", "dead")
     found = verdicts(state=changed(state, "files", []), endpoint={"error": "Connection refused"})
     green = {"record", "environment-locked", "devices-present", "key-file", "hardening", "model-hash"}
+    of_cards = {one for one in CHECKS if one.startswith("gpu-")} | {"bench"}
     green |= {one for one in CHECKS if one.startswith("gateway-")}
-    assert red(found) == set(CHECKS) - green
+    assert red(found) - of_cards == set(CHECKS) - green - of_cards
     assert found["completion"][1] == "the API does not answer: Connection refused"
 
 
@@ -329,6 +339,50 @@ def test_the_order_of_arguments_is_the_plans() -> None:
     arguments = [COMMAND[0], *ARGUMENTS[3:5], *ARGUMENTS[1:3], *ARGUMENTS[5:]]
     found = verdicts(state=changed(STATE, "process/arguments", arguments))
     assert found["command-line"] == ("fail", "the arguments stand in another order")
+
+
+ON_CARDS = [
+    "load_tensors: offloading output layer to GPU",
+    "load_tensors: offloaded 17/47 layers to GPU",
+    "load_tensors:   CPU_Mapped model buffer size =  9815.10 MiB",
+    "load_tensors:        CUDA0 model buffer size =  5975.25 MiB",
+    "llama_kv_cache:      CUDA0 KV buffer size =   256.00 MiB",
+    "sched_reserve:      CUDA0 compute buffer size =   254.00 MiB",
+    "sched_reserve:  CUDA_Host compute buffer size =    25.01 MiB",
+]
+
+
+ON_HOST = [
+    "0.00.304.075 I load_tensors:   CPU_Mapped model buffer size =    92.10 MiB",
+    "0.00.305.945 I llama_kv_cache:        CPU KV buffer size =    90.00 MiB",
+]
+
+
+def offload(log: list[str], planned: int) -> tuple[str, str]:
+    expected = changed(EXPECTED, "record/gpu_layers", planned)
+    return verdicts(expected, changed(STATE, "server_log", log))["offload"]
+
+
+def test_the_planned_layers_are_on_the_card() -> None:
+    assert offload(ON_CARDS, 17) == ("pass", "")
+    assert offload(ON_HOST, 0) == ("pass", "")
+
+
+@pytest.mark.parametrize(
+    ("log", "planned", "detail"),
+    [
+        (ON_HOST, 17, "17 layers are planned on cards, and the server tells of none there"),
+        ([], 17, "no card holds weights"),
+        (ON_CARDS, 47, "17 of 47 layers are on cards, not 47"),
+        (ON_CARDS, 0, "CUDA0 holds weights, and no layer is planned there"),
+        (["load_tensors: offloaded 0/47 layers to GPU"], 17, "0 of 47 layers are on cards, not 17"),
+        ([ON_CARDS[1]], 17, "no card holds weights"),
+    ],
+    ids=["cpu-only-build", "no-log", "fewer", "none-planned", "ngl-0", "no-weights"],
+)
+def test_another_offload_than_planned_is_red(log: list[str], planned: int, detail: str) -> None:
+    outcome, why = offload(log, planned)
+    assert (outcome, detail in why) == ("fail", True)
 
 
 GATEWAY_FAULTS: list[tuple[str, str, Any, str]] = [

@@ -18,6 +18,7 @@ from localai_deploy.verifier import private_directory
 from localai_deploy.verifier import run as run_module
 from localai_deploy.verifier.report import CheckResult, Outcome, Report
 from localai_deploy.verifier.run import run_checks
+from localai_deploy.verifier.scope import Scope
 
 SENTINEL = "sentinel-5f1c9a"
 
@@ -68,24 +69,44 @@ def test_a_host_without_the_card_that_it_was_given_fails_that_check(tmp_path: Pa
     """``fffe`` is no vendor's number: whatever machine this is, it has no such card."""
     expected = changed(EXPECTED, "record/devices", ["fffe:2684"])
     hosts = {"alpha": here(localai_expected=expected), "beta": here(localai_expected=expected)}
-    report = verify(inventory(tmp_path, hosts), hosts=("alpha", "beta"), having_devices=["beta"])
+    report = verify(inventory(tmp_path, hosts), hosts=("alpha", "beta"), scope=Scope(devices=("beta",)))
     assert report.find("alpha", "devices-present") is None
     found = report.find("beta", "devices-present")
     assert found is not None
     assert (found.outcome, found.detail) == (Outcome.FAIL, "fffe:2684 is there not at all, not 1 times")
 
 
+def test_a_host_without_a_planned_card_skips_the_proof_with_its_reason(tmp_path: Path) -> None:
+    record = {**EXPECTED["record"], "variant": "cpu", "gpu_layers": 0, "devices": []}
+    hosts = {"alpha": here(localai_expected={**EXPECTED, "record": record})}
+    report = verify(inventory(tmp_path, hosts))
+    found = [one for one in report.results if one.check_id.startswith("gpu-")]
+    assert [(one.check_id, one.outcome, one.detail) for one in found] == [
+        ("gpu-card", Outcome.SKIP, "no card is planned for this host")
+    ]
+
+
+def test_a_planned_card_brings_the_whole_proof(tmp_path: Path) -> None:
+    """Whatever machine this is, it has no such service: the steps that need one are red."""
+    report = verify(inventory(tmp_path, {"alpha": here()}), scope=Scope(planned_card=("alpha",)))
+    failed = {one.check_id for one in report.failures}
+    assert {one.check_id for one in report.results if one.check_id.startswith("gpu-")} == {
+        *("gpu-driver", "gpu-card", "gpu-kernel", "gpu-offload", "gpu-memory", "gpu-work", "gpu-xid")
+    }
+    assert {"gpu-offload", "gpu-memory", "gpu-work"} <= failed
+
+
 def test_two_hosts_one_after_the_other(tmp_path: Path) -> None:
     report = verify(inventory(tmp_path, {"alpha": here(), "beta": here()}), hosts=("alpha", "beta"))
     hosts = [result.host for result in report.results]
     assert hosts == sorted(hosts)
-    assert len(report.of_host("alpha")) == len(report.of_host("beta")) == 14
+    assert len(report.of_host("alpha")) == len(report.of_host("beta")) == 16
 
 
 def test_a_host_that_the_inventory_lacks_fails_every_check(tmp_path: Path) -> None:
     report = verify(inventory(tmp_path, {"alpha": here()}), hosts=("beta",))
     assert {result.detail for result in report.results} == {"beta is not in the inventory"}
-    assert len(report.failures) == len(report.results) == 14
+    assert len(report.failures) == len(report.results) == 16
 
 
 def test_a_host_without_expectations_fails_every_check(tmp_path: Path) -> None:
@@ -93,7 +114,7 @@ def test_a_host_without_expectations_fails_every_check(tmp_path: Path) -> None:
     assert {result.detail for result in report.failures} == {
         "the inventory has no localai_expected for alpha"
     }
-    assert len(report.failures) == 14
+    assert len(report.failures) == 16
 
 
 def test_expectations_that_cannot_be_used(tmp_path: Path) -> None:
@@ -109,7 +130,7 @@ def test_a_broken_inventory_fails_with_ansibles_reason(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yml"
     bad.write_text("all: [\n")
     report = verify(good, bad)
-    assert len(report.failures) == 14
+    assert len(report.failures) == 16
     assert "the inventory cannot be read: " in report.failures[0].detail
     assert "bad.yml" in report.failures[0].detail
 
@@ -118,7 +139,7 @@ def test_a_host_that_refuses_the_connection(tmp_path: Path) -> None:
     variables = {"ansible_host": "127.0.0.1", "ansible_port": 1, "localai_expected": EXPECTED}
     started = time.monotonic()
     report = verify(inventory(tmp_path, {"alpha": variables}))
-    assert len(report.failures) == 14
+    assert len(report.failures) == 16
     assert "Connection refused" in report.failures[0].detail
     assert time.monotonic() - started < 30
 
@@ -169,7 +190,7 @@ def test_time_over_is_a_failure_of_whatever_has_no_result(tmp_path: Path) -> Non
     late = {result.check_id for result in report.failures if result.detail == over}
     assert late >= {"key-required", "health", "completion", "model-hash", "verifier"}
     assert "record" not in late
-    assert len(report.results) == 14 + 1
+    assert len(report.results) == 16 + 1
 
 
 def test_a_run_that_dies_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +232,7 @@ def test_nothing_of_the_users_surroundings_is_picked_up(
     monkeypatch.setenv("PYTHONOPTIMIZE", "2")
     monkeypatch.setenv("ANSIBLE_HOST_KEY_CHECKING", "False")
     report = verify(inventory(tmp_path, {"alpha": here()}))
-    assert len(report.results) == 14
+    assert len(report.results) == 16
     assert not report.passed
 
 

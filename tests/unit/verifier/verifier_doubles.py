@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gpu_samples import BENCH, GPU, WORK
 
 from localai_deploy.verifier import checks
 from localai_deploy.verifier.checking import declaration
 from localai_deploy.verifier.evidence import EndpointAnswers, GatewayAnswers, HostState, ModelDigests
 from localai_deploy.verifier.expectations import Expected
+from localai_deploy.verifier.gpu_evidence import GpuState, GpuWork
 from localai_deploy.verifier.probes import bootstrap
 from localai_deploy.verifier.questions import GATEWAY_MUST_BE_ABSENT, GATEWAY_MUST_REFUSE, name_of
 
@@ -30,7 +32,7 @@ LIBRARY_FILE = "cc" * 32
 MODEL_FILE = "dd" * 32
 COMMAND = [
     *(SERVER, "--model", MODEL, "--alias", "small", "--host", "127.0.0.1", "--port", "8080"),
-    *("-c", "4096", "-ngl", "0", "--parallel", "2", "--fit", "off"),
+    *("-c", "4096", "-ngl", "31", "--parallel", "2", "--fit", "off"),
     *("--api-key-file", "{api_key_file}", "--metrics", "--offline"),
 ]
 RECORD = {
@@ -38,12 +40,12 @@ RECORD = {
     "managed_by": "localai-deploy",
     "name": "alpha",
     "runtime": "llama_cpp",
-    "variant": "cpu",
+    "variant": "cuda",
     "prefix": PREFIX,
     "package": "llama.cpp 0.7.0 cpu_lab_0",
     "context_length": 4096,
     "parallel": 2,
-    "gpu_layers": 0,
+    "gpu_layers": 31,
     "devices": ["10de:22ba", "10de:2684"],
     "gateway": {
         "bind": "127.0.0.1",
@@ -130,6 +132,13 @@ STATE = {
     "listeners": [{"address": "127.0.0.1", "port": 8080, "pid": 812, "process": "llama-server"}],
     "key_file": {"mode": "0600", "uid": 0, "gid": 0, "is_regular": True, "shortest_key": 43},
     "exposure": {"tool": True, "level": 1.2, "error": ""},
+    "server_log": [
+        "0.00.303.001 I load_tensors: offloaded 31/31 layers to GPU",
+        "0.00.304.075 I load_tensors:   CPU_Mapped model buffer size =    28.69 MiB",
+        "0.00.304.077 I load_tensors:        CUDA0 model buffer size =    92.10 MiB",
+        "0.00.305.945 I llama_kv_cache:      CUDA0 KV buffer size =    90.00 MiB",
+        "0.00.717.670 I sched_reserve:      CUDA0 compute buffer size =    97.00 MiB",
+    ],
     "pci_devices": ["8086:29c0", "1af4:1041", "10de:2684", "10de:22ba"],
 }
 REFUSED = {
@@ -227,6 +236,9 @@ def verdicts(
     endpoint: dict[str, Any] = ENDPOINT,
     digests: dict[str, Any] = DIGESTS,
     gateway: dict[str, Any] = GATEWAY,
+    gpu: dict[str, Any] = GPU,
+    work: dict[str, Any] = WORK,
+    bench: dict[str, Any] = BENCH,
 ) -> dict[str, tuple[str, str]]:
     """Check's id → how it ended (``pass``, ``fail``, ``skip``) and why."""
     fixtures = {
@@ -236,6 +248,10 @@ def verdicts(
         "digests": ModelDigests(**digests),
         "devices": Expected.from_data(expected).devices,
         "gateway": GatewayAnswers.from_data(gateway),
+        "planned_card": Expected.from_data(expected).devices,
+        "gpu": GpuState.from_data(gpu),
+        "work": GpuWork.from_data(work),
+        "bench": bench,
     }
     return {check_id: _verdict(function, fixtures) for check_id, function in all_checks()}
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What of the base role is on this host: Debian packages, accounts, records. Standard library only.
 
-``look``       prints JSON {packages, added, pending, record, user, group}; changes nothing
+``look``       prints JSON {packages, added, pending, record, user, group, wsl_*}; changes nothing
 ``snapshot``   notes the installed packages, so that ``look`` can tell later what was added
 ``removable``  prints the packages that came with us and that nothing else on the host needs
 """
@@ -21,6 +21,7 @@ from typing import Any
 
 RECORD = "installed-packages.json"
 SNAPSHOT = "packages-before.json"
+WSL_RECORD = "wsl.json"
 ANSIBLE_NEEDS = ("python3-apt",)
 """Ansible's apt module brings it where it is missing."""
 
@@ -75,7 +76,14 @@ def look(config_dir: Path, user: str, group: str, wanted: list[str]) -> dict[str
         "record": _read(config_dir / RECORD),
         "user": _exists(pwd.getpwnam, user),
         "group": _exists(grp.getgrnam, group),
+        "wsl_without_systemd": is_wsl() and not Path("/run/systemd/system").is_dir(),
+        "wsl_changed": (config_dir / WSL_RECORD).exists(),
     }
+
+
+def is_wsl() -> bool:
+    """Whether the kernel is the one that Windows brings."""
+    return "microsoft" in Path("/proc/version").read_text(encoding="utf-8", errors="replace").lower()
 
 
 def snapshot(config_dir: Path) -> None:

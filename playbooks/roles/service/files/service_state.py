@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """State of a service unit and its server. Standard library only; changes nothing.
 
-``look``  prints {load_state, active_state, needs_reload, restarts, ready, stale: files newer than the server}
+``look``  prints {has_systemd, load_state, active_state, needs_reload, restarts, ready, stale: newer files}
 ``wait``  prints {state: loading|ready|dead, ...}; when dead, an error object with the journal's end, exit 3
 """
 
@@ -33,9 +33,16 @@ LISTEN = "0A"
 
 
 def unit_properties(unit: str) -> dict[str, str]:
-    """Properties that systemd knows of the unit, also of one that is not there."""
+    """Properties that systemd knows of the unit, also of one that is not there, or while it does not run."""
+    if not has_systemd():
+        return {"LoadState": "not-found", "ActiveState": "inactive"}
     text = _output("systemctl", "show", f"{unit}.service", f"--property={','.join(PROPERTIES)}")
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def has_systemd() -> bool:
+    """Whether the host was booted with systemd: WSL can be switched to do without."""
+    return Path("/run/systemd/system").is_dir()
 
 
 def look(unit: str, port: int, url: str, files: list[Path]) -> dict[str, Any]:
@@ -45,6 +52,7 @@ def look(unit: str, port: int, url: str, files: list[Path]) -> dict[str, Any]:
     started = _started(properties)
     stale = [str(path) for path in files if pid and changed_at(path) > started]
     return {
+        "has_systemd": has_systemd(),
         "load_state": properties.get("LoadState", ""),
         "active_state": properties.get("ActiveState", ""),
         "needs_reload": properties.get("NeedDaemonReload") == "yes",

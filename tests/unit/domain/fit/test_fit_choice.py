@@ -12,14 +12,13 @@ import pytest
 from localai_deploy.domain.fit.choice import (
     Choice,
     Freedom,
-    card_for,
     choose,
     largest_context,
-    nearest,
     option_of,
     settled,
 )
 from localai_deploy.domain.fit.machine import Machine
+from localai_deploy.domain.fit.near import card_for, faster, nearest
 from localai_deploy.domain.fit.offer import (
     Candidate,
     Offer,
@@ -64,6 +63,33 @@ def test_experts_go_to_the_host_first() -> None:
     found = settled(candidate(experts=90), Wish(), machine(8), Freedom())
     assert found.gpu_layers >= 33
     assert 0 < found.cpu_expert_layers < 32
+
+
+def test_half_the_cache_where_cards_then_hold_more() -> None:
+    free = Freedom(cache_types=True)
+    wish = Wish(context=8192)
+
+    def types(place: Machine, wish: Wish = wish, free: Freedom = free) -> tuple[str, str]:
+        found = settled(candidate(6), wish, place, free)
+        return found.cache_type_k, found.cache_type_v
+
+    assert types(machine(8)) == ("q8_0", "q8_0")
+    assert types(machine(48)) == ("f16", "f16"), "all is on the card anyway"
+    assert types(machine()) == ("f16", "f16"), "no card"
+    assert types(machine(8), replace(wish, flash_attention=False)) == ("f16", "f16")
+    assert types(machine(8), free=Freedom()) == ("f16", "f16"), "never unless it is asked for"
+    longest = settled(candidate(6), wish, machine(7), Freedom(context=True, cache_types=True))
+    assert longest.context >= settled(candidate(6), wish, machine(7), Freedom(context=True)).context
+
+
+def test_what_would_be_faster() -> None:
+    place = machine(8)
+    partly = option_of(candidate(6), settled(candidate(6), Wish(context=8192), place, Freedom()), place)
+    (better,) = faster(partly, place)
+    assert better.wish.cache_type_v == "q8_0"
+    assert (better.speed.generation or 0) > (partly.speed.generation or 0)
+    whole = option_of(candidate(), Wish(), machine(48))
+    assert faster(whole, machine(48)) == ()
 
 
 def test_no_card_no_layers() -> None:

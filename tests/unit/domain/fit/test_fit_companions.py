@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from localai_deploy.domain.fit.estimate import MIB, Card, estimate
 from localai_deploy.domain.fit.projector import read_projector
 from localai_deploy.domain.fit.wish import Wish
 from localai_deploy.domain.gguf.parser import parse_header
 from localai_deploy.domain.gguf.split import joined
-from tests.unit.domain.fit.measured import shape_of
+from localai_deploy.errors import LocalaiError
+from tests.unit.domain.fit.measured import measured_models, shape_of
 from tests.unit.domain.gguf_writing import gguf, pair, tensor
 
 CARDS = [Card("first", 24 << 30, 84), Card("second", 12 << 30, 84)]
@@ -46,6 +49,30 @@ def test_a_projector_lies_on_the_first_card() -> None:
     assert first.projector_bytes == more.weights_bytes + more.compute_bytes
     assert (second.projector_bytes, host.projector_bytes) == (0, 0)
     assert estimate(shape_of(MODEL), Wish(), [], projector=more).devices[0].projector_bytes > 0
+
+
+GEMMA3 = {"embedding_length": 1152, "feed_forward_length": 4304, "image_size": 896, "patch_size": 14}
+
+
+def test_a_buffer_as_the_runtime_reported_it() -> None:
+    flash = projector(**GEMMA3, attention__head_count=16)
+    assert flash.compute_bytes == 121.25 * MIB
+    without = projector(**GEMMA3, attention__head_count=8)
+    assert without.compute_bytes + without.margin_bytes > (512 + 6 * 18) * MIB
+    assert flash.margin_bytes < 40 * MIB
+
+
+def test_pictures_of_free_size_may_grow() -> None:
+    sizes = {"embedding_length": 1280, "feed_forward_length": 3420, "attention__head_count": 16}
+    free = projector(**sizes, image_size=560, patch_size=14, spatial_merge_size=2)
+    assert free.compute_bytes == 4 * 46 * 46 * 4 * (3420 + 3 * 1280)
+    assert free.margin_bytes > 0.9 * free.compute_bytes
+
+
+def test_another_kind_of_file_is_no_projector() -> None:
+    with pytest.raises(LocalaiError) as caught:
+        read_projector(measured_models()["qwen25-05b"])
+    assert caught.value.error_id == "fit-projector-unknown"
 
 
 def test_a_projector_of_an_unknown_kind_counts_half_its_weights_again() -> None:

@@ -12,12 +12,14 @@ from localai_deploy.domain.pve.lease import (
     read_leases,
     with_leases,
 )
+from localai_deploy.domain.pve.ownership import NotedCards
 
 A = Holder("vm-a", 1001, "5f0c8a4e-0000-4000-8000-000000000001")
 B = Holder("vm-b", 1002, "5f0c8a4e-0000-4000-8000-000000000002")
 LEASE = Lease(A, "pve1", "run-1", 1_700_000_000)
-OFF = Was(B, "", running=False, onboot=False)
-MOVING = Lease(B, "pve1", "run-2", 1_700_000_100, Before(OFF, Was(A, "hostpci0", running=True, onboot=True)))
+OFF = Was(B, "", running=False, onboot=False, noted=NotedCards(gave=("gpu0",)))
+ON = Was(A, "hostpci0", running=True, onboot=True, noted=NotedCards(has=("gpu0", "both")))
+MOVING = Lease(B, "pve1", "run-2", 1_700_000_100, Before(OFF, ON))
 FROM_NOBODY = Lease(B, "pve1", "run-2", 1_700_000_100, Before(OFF))
 
 

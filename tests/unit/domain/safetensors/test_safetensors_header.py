@@ -9,7 +9,6 @@ import time
 import pytest
 
 from localai_deploy.domain.safetensors.header import FIRST_BYTES, StoredTensor, parse_safetensors
-from localai_deploy.domain.safetensors.needs import needs_of
 from localai_deploy.errors import LocalaiError
 
 
@@ -92,30 +91,3 @@ def test_random_damage_ends_in_a_table_or_in_our_error() -> None:
             parse(bytes(damaged))
         except LocalaiError as error:
             assert error.error_id == "safetensors-header-invalid"  # noqa: PT017
-
-
-@pytest.mark.parametrize(
-    ("config", "told"),
-    [
-        (
-            {"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128},
-            131072,
-        ),
-        ({"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64}, 2 * 2 * 2 * 64),
-        ({"text_config": {"num_hidden_layers": 1, "num_attention_heads": 1, "head_dim": 8}}, 32),
-        (
-            {
-                "num_hidden_layers": 61,
-                "num_attention_heads": 128,
-                "kv_lora_rank": 512,
-                "qk_rope_head_dim": 64,
-            },
-            70272,
-        ),
-        ({"num_hidden_layers": "many", "num_attention_heads": True}, 0),
-    ],
-)
-def test_needs(config: dict[str, object], told: int) -> None:
-    needs = needs_of(parse(file_of(SOUND)), config)
-    assert (needs.weights_bytes, needs.values) == (80, 48)
-    assert needs.cache_bytes(1) == told

@@ -1,0 +1,1 @@
+"""Windows Subsystem for Linux: what such a host is, and what speaks against a deployment there."""
