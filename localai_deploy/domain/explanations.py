@@ -97,6 +97,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The inventory's groups.",
         fix="Add it to group inference, or run role gateway by itself with plain Ansible (docs/gateway.md).",
     ),
+    "gateway-model-open": Explanation(
+        title="A gateway does not know what a host will serve",
+        cause="The host's inventory names no model, or a whole repository of which the host's card decides.",
+        detection="localai_models of the hosts of group inference, where there is a group gateway.",
+        fix="Name a file in localai_models, or take the host out of group inference.",
+    ),
     "bind-without-tls": Explanation(
         title="The API would be open on the network without TLS",
         cause=(

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from localai_deploy.domain.reference import parse_model_reference
+from localai_deploy.domain.reference import parse_model_reference, repository_of
 from localai_deploy.domain.settings import Sourced
 from localai_deploy.errors import InputError
 
@@ -100,19 +100,27 @@ def gateway_of(own: Mapping[str, Sourced], replicas: Mapping[str, Mapping[str, S
     """The gateway that settings describe.
 
     :param own: settings of the gateway's host.
-    :param replicas: settings of each host of group ``inference`` by name; one without a model is left out.
+    :param replicas: settings of each host of group ``inference`` by name.
+    :raises InputError: ``gateway-model-open``.
     """
     return Gateway(
         bind=own["localai_api_gateway_bind"].value,
         port=own["localai_api_gateway_port"].value,
         clients=own["localai_api_gateway_clients"].value,
-        replicas=tuple(_replica(name, one) for name, one in replicas.items() if one["localai_models"].value),
+        replicas=tuple(_replica(name, one) for name, one in replicas.items()),
     )
 
 
 def _replica(name: str, settings: Mapping[str, Sourced]) -> Replica:
-    served = parse_model_reference(settings["localai_models"].value[0])
-    model = PurePosixPath(served.file_name).stem
+    models = settings["localai_models"].value
+    if not models or repository_of(models[0]):
+        raise InputError(
+            "gateway-model-open",
+            f"which model {name} serves is left open, and a gateway stands before it",
+            why="the gateway must know each host's model by name before the host is looked at",
+            hint="name a file in localai_models: hf:ORG/REPO/FILE.gguf, or a name of `model catalogue`",
+        )
+    model = PurePosixPath(parse_model_reference(models[0]).file_name).stem
     return Replica(name, settings["localai_bind"].value, settings["localai_port"].value, model)
 
 

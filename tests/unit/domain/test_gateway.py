@@ -17,15 +17,21 @@ def settings(**given: object) -> dict[str, Sourced]:
     return resolve_settings([{f"localai_{name}": Sourced(value, "test") for name, value in given.items()}])
 
 
-def test_a_gateway_knows_every_host_with_a_model() -> None:
+def test_a_gateway_knows_every_host() -> None:
     own = settings(models=[MODEL], api_gateway_port=4001)
-    gateway = gateway_of(
-        own, {"nas": own, "den": settings(models=[MODEL], bind="fd00::7", port=9000), "bare": settings()}
-    )
+    gateway = gateway_of(own, {"nas": own, "den": settings(models=[MODEL], bind="fd00::7", port=9000)})
     assert [one.name for one in gateway.replicas] == ["nas", "den"]
     assert [one.url for one in gateway.replicas] == ["http://127.0.0.1:8080", "http://[fd00::7]:9000"]
     assert (gateway.endpoint, gateway.models) == ("http://127.0.0.1:4001", ("small-q4",))
     assert Gateway.from_record(gateway.record()) == gateway
+
+
+@pytest.mark.parametrize("models", [[], ["hf:ORG/REPO"]])
+def test_a_model_that_is_left_open_is_refused(models: list[str]) -> None:
+    own = settings(models=[MODEL])
+    with pytest.raises(InputError, match="den serves is left open") as caught:
+        gateway_of(own, {"nas": own, "den": settings(models=models)})
+    assert caught.value.error_id == "gateway-model-open"
 
 
 @pytest.mark.parametrize(
