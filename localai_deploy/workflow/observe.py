@@ -127,15 +127,20 @@ def resolved(planned: PlannedHost, choices: Choices, say: Say) -> PlannedHost:
     named = _attempt(lambda: _with_files(planned, spec, choices, say), problems)
     spec, chosen = named or (spec, ())
     parts = _look_up(host, spec, facts, choices, say, problems) if named else None
+    blocked = any(one.severity is Severity.BLOCKER for one in about_driver)
     deployment, fit = None, HostFit()
     if parts is not None:
         lock, models = parts
-        if not any(one.severity is Severity.BLOCKER for one in about_driver):
-            fit = host_fit(spec, models[0], facts, host.secrets.hub_token, say)
+
+        def fit_to(facts: HostFacts) -> HostFit:
+            """Without its driver nobody knows what a card takes."""
+            return HostFit() if blocked else host_fit(spec, models[0], facts, host.secrets.hub_token, say)
+
+        fit = fit_to(facts)
         if larger := sized(planned.vm, host.vm, planned.target, size_for(fit.host_need, lock, models)):
             facts = nominal_facts(larger.spec, larger.image)
             planned = replace(planned, vm=larger, facts=facts)
-            fit = host_fit(spec, models[0], facts, host.secrets.hub_token, say)
+            fit = fit_to(facts)
         problems += fit.findings
         spec = with_layers(spec, fit.planned) if fit.planned else with_layers_asked_for(spec)
         deployment = _attempt(lambda: deployment_of(spec, lock, models), problems)

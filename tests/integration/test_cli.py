@@ -187,8 +187,9 @@ def test_verify_as_text(place: Place, deployed: Any) -> None:
     seen = place.run("verify", "box")
     assert seen.code == 0, seen
     *checks, verdict = seen.stdout.splitlines()
-    assert len(checks) == 15
-    assert all(line.startswith("✓ ") for line in checks)
+    assert [line.split()[1] for line in checks if line.startswith("- ")] == ["gpu-card"]
+    assert len([line for line in checks if line.startswith("✓ ")]) == 15
+    assert "    skipped: no card is planned for this host" in checks
     assert verdict == "box: proven (15 passed, 0 failed, 1 skipped)"
 
 
@@ -199,7 +200,7 @@ def test_verify_goes_on_when_one_host_is_down(place: Place, deployed: Any, tmp_p
     assert [one["passed"] for one in data["hosts"]] == [True, False]
     assert data["hosts"][1]["error"]["id"] == "host-unreachable"
     suites = ElementTree.parse(tmp_path / "report.xml").getroot()
-    assert (suites.get("tests"), suites.get("failures")) == ("14", "0")
+    assert (suites.get("tests"), suites.get("failures")) == ("16", "0")
 
 
 def test_status_goes_on_when_one_host_is_down(place: Place, deployed: Any) -> None:

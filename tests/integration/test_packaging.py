@@ -61,7 +61,7 @@ def test_clean_environment_renders_and_starts(wheel: Path, tmp_path: Path) -> No
         text=True,
         cwd=tmp_path,
     )
-    assert done.stdout.strip() == "['base', 'conda', 'llama_cpp', 'model_store', 'service']"
+    assert done.stdout.strip() == "['base', 'conda', 'llama_cpp', 'model_store', 'nvidia_driver', 'service']"
     located = subprocess.run(
         [python, "-c", "import localai_deploy; print(localai_deploy.__file__)"],
         check=True,

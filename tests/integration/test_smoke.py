@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,13 @@ Host box
 """
 
 
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """With a short name: Ansible's sockets lie below it."""
+    with tempfile.TemporaryDirectory(prefix="home-") as directory:
+        yield Path(directory)
+
+
 def start(home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the checkout as somebody with an empty home."""
     return subprocess.run(
@@ -46,19 +55,19 @@ def start(home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_stopped_service_turns_the_suite_red(
-    host: LabHost, content: Content, mirror: MirrorClient, tmp_path: Path
+    host: LabHost, content: Content, mirror: MirrorClient, home: Path
 ) -> None:
     known = f"-o UserKnownHostsFile={host.known_hosts}"
     variables = host_variables(host) | {"ansible_ssh_common_args": known, "localai_context_length": 1024}
-    inventory = write_inventory(tmp_path / "inventory", {"box": variables})
-    settings = tmp_path / "ssh_config"
+    inventory = write_inventory(home / "inventory", {"box": variables})
+    settings = home / "ssh_config"
     settings.write_text(SSH_CONFIG.format(host=host))
 
     def smoke() -> subprocess.CompletedProcess[str]:
         suite = ("-m", "pytest", "-q", "tests/smoke", "--box", "box", "--ssh-config", str(settings))
-        return start(tmp_path, sys.executable, *suite)
+        return start(home, sys.executable, *suite)
 
-    played = start(tmp_path, str(BIN / "ansible-playbook"), "-i", str(inventory), "playbooks/site.yml")
+    played = start(home, str(BIN / "ansible-playbook"), "-i", str(inventory), "playbooks/site.yml")
     assert played.returncode == 0, played.stdout[-4000:] + played.stderr[-2000:]
     assert int(re.findall(r"changed=(\d+)", played.stdout)[-1]) > 10
     green = smoke()

@@ -110,7 +110,8 @@ def test_facts_are_those_of_this_machine(target: SshHost) -> None:
     assert facts.cpu_count == os.cpu_count()
     assert facts.is_root == (os.geteuid() == 0)
     assert facts.libc_version == os.confstr("CS_GNU_LIBC_VERSION").split()[1]  # type: ignore[union-attr]
-    assert facts.free_bytes.keys() == {"/opt/localai-deploy", "/var/lib/localai-deploy"}
+    ours = {"/opt/localai-deploy", "/var/lib/localai-deploy"}
+    assert facts.free_bytes.keys() == {*ours, "/etc", "/tmp", "/usr", "/var"}
 
 
 @looks_as_root

@@ -29,6 +29,15 @@ _PACKAGE_OF_GUEST_FILE = {
     "/usr/share/OVMF/OVMF_CODE_4M.fd": "ovmf",
     "/usr/sbin/dnsmasq": "dnsmasq-base",
 }
+_LIBVIRT_DRIVERS = "/usr/lib/x86_64-linux-gnu/libvirt/connection-driver"
+_PACKAGE_OF_VAGRANT_FILE = {
+    "/usr/bin/vagrant": "vagrant",
+    "/usr/bin/virsh": "libvirt-clients",
+    f"{_LIBVIRT_DRIVERS}/libvirt_driver_qemu.so": "libvirt-daemon-driver-qemu",
+    "/usr/sbin/libvirtd": "libvirt-daemon",
+    "/etc/libvirt/libvirtd.conf": "libvirt-daemon-system",
+    "/usr/share/rubygems-integration/all/gems/vagrant-libvirt-0.11.2": "vagrant-libvirt",
+}
 
 
 def system_packages() -> tuple[str, ...]:
@@ -51,6 +60,11 @@ def guest_packages() -> tuple[str, ...]:
     return tuple(sorted({*image_packages(), *_PACKAGE_OF_GUEST_FILE.values()}))
 
 
+def vagrant_packages() -> tuple[str, ...]:
+    """The apt packages to install, where the distribution has them, before Vagrant can make a machine."""
+    return tuple(sorted({*guest_packages(), *_PACKAGE_OF_VAGRANT_FILE.values()}))
+
+
 def reason_to_skip_images() -> str:
     """Why no cloud image can be built here; empty when one can."""
     missing = sorted({p for c, p in _PACKAGE_OF_IMAGE_COMMAND.items() if shutil.which(c) is None})
@@ -65,6 +79,14 @@ def reason_to_skip_guests() -> str:
     if missing:
         return f"apt packages missing for emulated guests: {' '.join(missing)}"
     return reason_to_skip_images()
+
+
+def reason_to_skip_vagrant() -> str:
+    """Why Vagrant cannot make a machine here; empty when it can."""
+    missing = sorted({p for f, p in _PACKAGE_OF_VAGRANT_FILE.items() if not Path(f).exists()})
+    if missing:
+        return f"apt packages missing for Vagrant (Debian 12 is the last that has them): {' '.join(missing)}"
+    return reason_to_skip_guests()
 
 
 def reason_to_skip_hosts() -> str:

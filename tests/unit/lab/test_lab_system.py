@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.lab.system import guest_packages, missing_packages, reason_to_skip_hosts, system_packages
+from tests.lab.system import missing_packages, reason_to_skip_hosts, system_packages, vagrant_packages
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_setup_installs_what_the_lab_needs():
     words = (ROOT / "bin" / "setup").read_text().replace("(", " ").replace(")", " ").split()
-    needed = (*system_packages(), *guest_packages())
+    needed = (*system_packages(), *vagrant_packages())
     assert [package for package in needed if package not in words] == []
 
 
