@@ -67,6 +67,7 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
     hosts = manager.get_hosts(question["patterns"] or [default]) if question["wants_hosts"] else []
     nodes = manager.groups.get(question["nodes_group"]) if question["wants_nodes"] else None
     gateways = [host.name for host in _members(manager.groups.get(question["gateway_group"]))]
+    everyone = manager.get_hosts([default], ignore_limits=True) if gateways else []
     only_nodes = {host.name for host in _members(nodes)} - {
         host.name for host in _members(manager.groups.get(question["default_group"]))
     }
@@ -81,7 +82,7 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
         "known": [*manager.hosts, *manager.groups],
         "hosts": [described(host) for host in hosts if host.name not in only_nodes],
         "gateways": gateways,
-        "replicas": [described(host) for host in manager.get_hosts([default])] if gateways else [],
+        "replicas": [described(host) for host in everyone if host.name not in only_nodes],
         "nodes": [described(host) for host in _members(nodes)],
         "vaulted": {path: _keys_within(VaultLib(secrets), path) for path in question["vaulted"]},
     }

@@ -85,6 +85,15 @@ EXPLANATIONS: dict[str, Explanation] = {
             "localai_clients to the gateway's address there: its service then lets nobody else through."
         ),
     ),
+    "gateway-left": Explanation(
+        title="A gateway runs on a host that is not asked to be one",
+        cause="It was taken out of group gateway, or the command was given no inventory that has it there.",
+        detection="Unit localai-gateway is on the host, and the inventory's groups.",
+        fix=(
+            "Nothing is done to it: its clients may still use it. Put the host back into the group, or run "
+            "`down` and `up` of it: down takes the gateway away, its key too, and leaves the models."
+        ),
+    ),
     "gateway-several": Explanation(
         title="There is more than one gateway",
         cause="Group gateway of the inventory has several hosts.",

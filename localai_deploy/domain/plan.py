@@ -48,8 +48,9 @@ ROLE_OF: dict[StepKind, str] = {
 
 TAGS: Mapping[str, tuple[str, ...]] = {
     "driver": ("prepare", "driver"),
-    "runtime": ("prepare", "environment", "runtime", "service"),
-    "models": ("prepare", "models", "service"),
+    "runtime": ("prepare", "environment", "runtime", "service", "gateway"),
+    "models": ("prepare", "models", "service", "gateway"),
+    "gateway": ("prepare", "gateway"),
     "verify": ("verify",),
 }
 """What ``--tags`` takes and the names of the steps that it stands for; each leaves a host in order."""

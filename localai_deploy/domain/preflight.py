@@ -119,6 +119,17 @@ def _exposure(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
         )
 
 
+def _gateway_left(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
+    if spec.gateway is None and facts.gateway is not None:
+        yield _warning(
+            "gateway-left",
+            f"{spec.name} has a gateway that is not asked for (its unit is {facts.gateway.active_state})",
+            f"no inventory is given that has {spec.name} in group gateway; it stays as it is, unchecked",
+            "put the host into that group; or `down` takes the gateway away with all else of ours, models "
+            "excepted, and `up` brings the host back without it",
+        )
+
+
 def _gateway(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
     del facts
     if spec.gateway is None:
@@ -185,6 +196,7 @@ _HOST_CHECKS: tuple[Callable[[HostSpec, HostFacts], Iterator[Finding]], ...] = (
     _other_runtimes,
     _exposure,
     _gateway,
+    _gateway_left,
     _mirrors,
     _package_lock,
     _scratch,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import threading
 import time
@@ -16,6 +15,7 @@ import yaml
 from tests.lab.gateway_wheels import ensure_gateway_wheels
 from tests.roles.deployment import ORDER, PORT, command, deployment
 from tests.roles.driver import ROLES, Run
+from tests.roles.gateway_client import Answered, ask
 from tests.roles.site import TAKERS, Site, open_site
 
 if TYPE_CHECKING:
@@ -27,23 +27,11 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
-GATEWAY_PORT = 4000
 MODEL = "smollm2"
 LAB_NETWORK = "198.18.0.0/15"
 CLIENTS = 4
 UNIT = "localai-llama-cpp.service"
 KEYS = ("/etc/localai-deploy/gateway-api-key", "/etc/localai-deploy/gateway/replica-keys.json")
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """One request through the gateway; times are of the monotonic clock."""
-
-    began: float
-    ended: float
-    status: int
-    replica: str
-    error: str = ""
 
 
 @dataclass(slots=True)
@@ -72,26 +60,7 @@ class Load:
 
     def _ask_on(self) -> None:
         while not self._stop.is_set():
-            self.answers.append(ask(self.address, self.key))
-
-
-def ask(address: str, key: str, *, tokens: int = 4) -> Answered:
-    """One completion."""
-    body = {"model": MODEL, "max_tokens": tokens, "messages": [{"role": "user", "content": "Count to ten."}]}
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    connection = http.client.HTTPConnection(address, GATEWAY_PORT, timeout=120)
-    began = time.monotonic()
-    try:
-        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        replica = answer.getheader("x-litellm-model-id") or ""
-        error = "" if answer.status == 200 else text[:300]
-        return Answered(began, time.monotonic(), answer.status, replica, error)
-    except OSError as error:
-        return Answered(began, time.monotonic(), 0, "", repr(error))
-    finally:
-        connection.close()
+            self.answers.append(ask(self.address, self.key, MODEL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +161,9 @@ def test_keys_lie_nowhere_else(place: Place) -> None:
 
 def test_who_is_let_in(place: Place) -> None:
     address = place.gateway.address
-    assert ask(address, "").status == 401
-    assert ask(address, place.key[:-1]).status == 401
-    found = ask(address, place.key)
+    assert ask(address, "", MODEL).status == 401
+    assert ask(address, place.key[:-1], MODEL).status == 401
+    found = ask(address, place.key, MODEL)
     assert found.status == 200, found
     assert found.replica in {host.name for host in place.replicas}
 

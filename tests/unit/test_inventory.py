@@ -246,6 +246,8 @@ def test_the_gateway_knows_all_replicas_whichever_are_asked_for(inventory: Path)
     ]
     (nas,) = load_hosts(["nas"], inventory, NO_FLAGS)
     assert nas.gateway is None
+    assert load_hosts([], inventory, NO_FLAGS, limit="den") == [den]
+    assert load_hosts([], inventory, NO_FLAGS, limit="nas") == [nas]
 
 
 @pytest.mark.parametrize(
