@@ -216,9 +216,8 @@ def observe_gateway(deployment: Deployment, facts: HostFacts) -> Observation:
         return Observation(State.DIFFERENT, f"{len(changes)} value(s) of the gateway differ", changes)
     if not unit.running:
         state = f"{unit.active_state} ({unit.sub_state})"
-        return Observation(
-            State.PARTIAL, f"the gateway's unit is {state}", (Change("gateway", state, "active"),)
-        )
+        change = Change("gateway", state, "active")
+        return Observation(State.PARTIAL, f"the gateway's unit is {state}", (change,))
     return Observation(State.PRESENT, f"{paths.GATEWAY_SERVICE} is running")
 
 
