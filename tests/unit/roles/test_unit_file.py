@@ -20,7 +20,8 @@ def unit(**variables: Any) -> list[str]:
     values = defaults | {"service_command": ["/bin/server"]} | variables
     local = values["service_bind"].startswith("127.") or values["service_bind"] == "::1"
     template = environment.get_template("unit.service.j2")
-    return template.render(values | {"__service_is_local": local}).splitlines()
+    internal = {"__service_is_local": local, "__service_has_nodes": False}
+    return template.render(values | internal).splitlines()
 
 
 @pytest.mark.parametrize(
