@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.integration.controller import MODEL, host_variables
+from tests.integration.plain import Recap, known_host_args, play_site
 from tests.integration.product import Ended, User, write_inventory
 from tests.lab.gateway_wheels import ensure_gateway_wheels
 from tests.roles.gateway_client import Answered, ask
@@ -60,6 +61,16 @@ class Home:
         given = self.nas.root("cat", KEY_FILE).strip() if key is None else key
         return ask(self.nas.address, given, SERVED)
 
+    def play(self) -> tuple[Recap, str]:
+        """``playbooks/site.yml`` by plain Ansible, without our command."""
+        trusted = {
+            name: {"ansible_ssh_common_args": known_host_args(host)}
+            for name, host in zip(NAMES, self.site.hosts, strict=True)
+        }
+        more = self.inventory.parent / "trusted.yml"
+        more.write_text(yaml.safe_dump({"inference": {"hosts": trusted}}))
+        return play_site(self.user.home, [self.inventory, more])
+
     def gateway_checks(self) -> dict[str, str]:
         """Outcomes of the gateway's checks on its host."""
         ended = self.run("verify", "nas")
@@ -69,9 +80,11 @@ class Home:
         return found
 
     def say_gateway(self, *names: str) -> None:
-        """Let the inventory's group ``gateway`` have these hosts."""
-        group = {"gateway": {"hosts": {name: {} for name in names}}} if names else {}
-        (self.inventory / "gateway.yml").write_text(yaml.safe_dump(group))
+        """Let the inventory's group ``gateway`` have these hosts; without one there is no such group."""
+        path = self.inventory / "gateway.yml"
+        path.unlink(missing_ok=True)
+        if names:
+            path.write_text(yaml.safe_dump({"gateway": {"hosts": {name: {} for name in names}}}))
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +173,18 @@ def test_a_stopped_gateway_is_seen_and_started(home: Home) -> None:
     ended = home.up("nas")
     assert (ended.code, ended.data["hosts"][0]["changed_tasks"]) == (0, 1), ended
     assert home.ask().status == 200
+
+
+@pytest.mark.usefixtures("first")
+def test_plain_ansible_starts_it_and_changes_nothing_else(home: Home) -> None:
+    home.nas.root("systemctl", "stop", "localai-gateway")
+    recap, printed = home.play()
+    assert {name: (recap[name]["failed"], recap[name]["changed"]) for name in NAMES} == {
+        "nas": (0, 1),
+        "box": (0, 0),
+    }, printed
+    answered = home.ask()
+    assert answered.status == 200, answered
 
 
 @pytest.mark.usefixtures("first")
