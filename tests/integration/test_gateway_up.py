@@ -191,7 +191,7 @@ def test_plain_ansible_starts_it_and_changes_nothing_else(home: Home) -> None:
 def test_one_that_nobody_wants_any_more_is_told_and_goes(home: Home) -> None:
     home.say_gateway()
     planned = home.run("plan", "nas").data["hosts"][0]
-    assert [one["id"] for one in planned["warnings"]] == ["gateway-left"]
+    assert "gateway-left" in {one["id"] for one in planned["warnings"]}
     assert home.run("status", "nas").data["hosts"][0]["gateway"]["active_state"] == "active"
 
     ended = home.run("down", "nas", "--yes")
