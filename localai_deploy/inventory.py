@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from localai_deploy.domain.connection import Connection, check_host_name, parse_destination
+from localai_deploy.domain.gateway import Gateway
 from localai_deploy.domain.pve.wish import VmWish
 from localai_deploy.domain.settings import (
     PREFIX,
@@ -21,6 +22,7 @@ from localai_deploy.domain.spec import HostSpec, host_spec
 from localai_deploy.domain.vm_settings import NODE_SETTINGS
 from localai_deploy.errors import InputError
 from localai_deploy.inventory_connection import PASSWORD_VARIABLES, become_password_of, connection_of
+from localai_deploy.inventory_gateway import with_gateway
 from localai_deploy.inventory_nodes import Nodes, vm_wish
 from localai_deploy.inventory_query import ask, refuse_nodes, refuse_strangers, shown
 from localai_deploy.inventory_sources import Sources
@@ -48,7 +50,7 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class InventoryHost:
-    """One host as inventory and flags describe it; ``vm`` when it is a VM that is made on a node.
+    """One host as inventory and flags describe it; ``vm`` of a VM, ``gateway`` of that group's host.
 
     :param place: where the inventory lists it, ``FILE:LINE``; empty for an SSH destination.
     """
@@ -58,11 +60,12 @@ class InventoryHost:
     settings: Mapping[str, Sourced]
     secrets: Secrets = Secrets()
     vm: VmWish | None = None
+    gateway: Gateway | None = None
     place: str = ""
 
     def spec(self) -> HostSpec:
         """The typed spec; InputError ``gpu-needs-node``."""
-        return host_spec(self.name, self.connection, self.settings)
+        return replace(host_spec(self.name, self.connection, self.settings), gateway=self.gateway)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,8 @@ def load_hosts(
     refuse_strangers(answer["strangers"], answer["known"], sources)
     refuse_nodes(names, answer["nodes"])
     require_some([*names, *([limit] if limit else [])], sources, answer["hosts"])
-    return [host_of_entry(entry, files, overrides, nodes) for entry in answer["hosts"]]
+    hosts = [host_of_entry(entry, files, overrides, nodes) for entry in answer["hosts"]]
+    return with_gateway(hosts, answer["gateways"], _variables(answer["replicas"], files), shown(sources))
 
 
 def paths_of(inventory: Inventories) -> tuple[Path, ...]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localai_deploy.domain.settings import BY_NAME, PREFIX, Sourced, suggestion
+from localai_deploy.domain.gateway import gateway_host, gateway_of
+from localai_deploy.domain.settings import BY_NAME, PREFIX, Sourced, resolve_settings, suggestion
 from localai_deploy.domain.vm_settings import NODE_SETTINGS
 from localai_deploy.errors import InputError
 from localai_deploy.inventory import (
@@ -22,7 +23,7 @@ from localai_deploy.inventory import (
     unknown_variable,
 )
 from localai_deploy.inventory_nodes import Nodes
-from localai_deploy.inventory_query import ask, refuse_nodes, refuse_strangers
+from localai_deploy.inventory_query import ask, refuse_nodes, refuse_strangers, shown
 from localai_deploy.inventory_sources import Place, Sources
 from localai_deploy.inventory_twins import twins
 
@@ -71,6 +72,7 @@ def check_inventory(
     broken = {str(one.place) for one in found}
     for entry in answer["hosts"]:
         found += _in_whole(entry, files, overrides, nodes, broken)
+    found += _in_gateway(answer, files) if not found else ()
     unique = {(one.place, one.error.error_id, one.error.what): one for one in found}
     return Checked(
         [str(entry["name"]) for entry in answer["hosts"]],
@@ -170,4 +172,17 @@ def _in_whole(
         host_of_entry(entry, files, overrides, nodes).spec()
     except InputError as error:
         place = files.place_of_host(name)
+        yield Problem(place, _at(place, error))
+
+
+def _in_gateway(answer: Mapping[str, Any], files: Sources) -> Iterator[Problem]:
+    """What the hosts say together of the gateway before them, each being right by itself."""
+    if not answer["gateways"]:
+        return
+    replicas = {str(entry["name"]): resolve_settings([_known(entry)]) for entry in answer["replicas"]}
+    try:
+        name = gateway_host(answer["gateways"], list(replicas), shown(files.inventories))
+        gateway_of(replicas[name], replicas)
+    except InputError as error:
+        place = files.place_of_host(answer["gateways"][0])
         yield Problem(place, _at(place, error))

@@ -64,6 +64,7 @@ def ask(
         "wants_nodes": wants_nodes,
         "default_group": INFERENCE_GROUP,
         "nodes_group": NODES_GROUP,
+        "gateway_group": "gateway",
         "makes_vms_in": [VMS_GROUP, INFERENCE_GROUP, "all"] if makes_vms else [],
         "vault_password_file": str(vault_password_file or ""),
         "vaulted": [str(file.path) for _, _, file in Sources(sources).of_variables() if file.is_vaulted],

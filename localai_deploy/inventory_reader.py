@@ -67,6 +67,8 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
     manager.subset(question["limit"] or None)
     hosts = manager.get_hosts(question["patterns"] or [default]) if question["wants_hosts"] else []
     nodes = manager.groups.get(question["nodes_group"]) if question["wants_nodes"] else None
+    gateways = [host.name for host in _members(manager.groups.get(question["gateway_group"]))]
+    everyone = manager.get_hosts([default], ignore_limits=True) if gateways else []
     only_nodes = {host.name for host in _members(nodes)} - {
         host.name for host in _members(manager.groups.get(question["default_group"]))
     }
@@ -85,6 +87,8 @@ def read_inventory(question: Mapping[str, Any]) -> dict[str, Any]:
         "known": names,
         "strangers": _unmatched([*question["patterns"], question["limit"]], names),
         "hosts": [described(host) for host in hosts if host.name not in only_nodes],
+        "gateways": gateways,
+        "replicas": [described(host) for host in everyone if host.name not in only_nodes],
         "nodes": [described(host) for host in _members(nodes)],
         "vaulted": {path: _keys_within(VaultLib(secrets), path) for path in question["vaulted"]},
     }

@@ -16,6 +16,8 @@ from localai_deploy.cli.terminal import hanging, show, width_of
 from localai_deploy.domain import paths
 from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.deployment import Deployment
+from localai_deploy.domain.gateway import Gateway
+from localai_deploy.domain.spec import HostSpec
 from localai_deploy.domain.units import format_bytes
 from localai_deploy.domain.wsl.findings import windows_access
 from localai_deploy.errors import ExitCode
@@ -56,16 +58,28 @@ def endpoint_data(deployment: Deployment, connection: Connection) -> dict[str, s
     return {
         "endpoint": f"{deployment.endpoint}/v1",
         "key_file": paths.API_KEY_FILE,
-        "tunnel": tunnel_command(deployment, connection),
+        "tunnel": tunnel_command(deployment.spec, connection),
     }
 
 
-def tunnel_command(deployment: Deployment, connection: Connection) -> str:
+def gateway_data(gateway: Gateway | None, connection: Connection) -> dict[str, Any]:
+    """The same of the gateway, on its host."""
+    if gateway is None:
+        return {}
+    found = {
+        "endpoint": f"{gateway.endpoint}/v1",
+        "key_file": paths.GATEWAY_API_KEY_FILE,
+        "tunnel": tunnel_command(gateway, connection),
+        "replicas": [replica.name for replica in gateway.replicas],
+    }
+    return {"gateway": found}
+
+
+def tunnel_command(listening: HostSpec | Gateway, connection: Connection) -> str:
     """The ``ssh -L`` line that brings a loopback API to this machine; empty for this machine itself."""
     if connection.kind == "local":
         return ""
-    spec = deployment.spec
-    words = ["ssh", "-N", "-L", f"{spec.port}:{spec.bind}:{spec.port}"]
+    words = ["ssh", "-N", "-L", f"{listening.port}:{listening.bind}:{listening.port}"]
     words += ["-p", str(connection.port)] if connection.port else []
     words += ["-i", connection.private_key_file] if connection.private_key_file else []
     return shlex.join([*words, *connection.ssh_args, connection.display])
@@ -84,6 +98,7 @@ def _host_data(one: Looked, result: DeployResult) -> dict[str, Any]:
     if planned and planned.deployment:
         served = planned.deployment.models[0]
         data |= endpoint_data(planned.deployment, planned.target.connection)
+        data |= gateway_data(planned.deployment.spec.gateway, planned.target.connection)
         data["model"] = {"file_name": served.file_name, "sha256": served.sha256}
         windows = windows_access(planned.facts.wsl, planned.deployment.spec.port)
         data |= {"windows": windows} if windows else {}
@@ -140,10 +155,13 @@ def _deployed_lines(
 
 def _service_lines(planned: PlannedHost, deployment: Deployment) -> Iterator[str]:
     yield f"  endpoint  {deployment.endpoint}/v1 (on the host itself)"
-    tunnel = tunnel_command(deployment, planned.target.connection)
+    tunnel = tunnel_command(deployment.spec, planned.target.connection)
     if tunnel:
         yield f"  from here {tunnel}"
     yield f"  key       sudo cat {paths.API_KEY_FILE} (on the host)"
+    if gateway := deployment.spec.gateway:
+        yield f"  gateway   {gateway.endpoint}/v1 for {', '.join(one.name for one in gateway.replicas)}"
+        yield f"            key: sudo cat {paths.GATEWAY_API_KEY_FILE} (on the host)"
     if windows := windows_access(planned.facts.wsl, deployment.spec.port):
         yield f"  windows   {windows['endpoint']} on this PC; key: {windows['key_command']}"
     model = deployment.models[0]

@@ -15,7 +15,7 @@ from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.progress import say
 from localai_deploy.cli.run_options import forks_option
 from localai_deploy.cli.terminal import note, show, width_of
-from localai_deploy.domain.facts import HostFacts, ModelFact
+from localai_deploy.domain.facts import HostFacts, ModelFact, UnitFact
 from localai_deploy.domain.pve.facts import VmFacts
 from localai_deploy.domain.units import format_bytes
 from localai_deploy.errors import ExitCode
@@ -59,7 +59,10 @@ def _exit_code(answers: list[Answer[Seen]], found: list[dict[str, Any]]) -> int:
 
 
 def _is_well(one: dict[str, Any]) -> bool:
-    return one["state"] == "absent" or (one["state"] == "running" and one.get("deployment") is not None)
+    if one["state"] == "absent":
+        return True
+    gateway_is_well = one.get("gateway", {"active_state": "active"})["active_state"] == "active"
+    return one["state"] == "running" and one.get("deployment") is not None and gateway_is_well
 
 
 def _host_data(answer: Answer[Seen]) -> dict[str, Any]:
@@ -70,6 +73,12 @@ def _host_data(answer: Answer[Seen]) -> dict[str, Any]:
     if seen.facts is None:
         return {"host": name, "state": "stopped" if seen.vm else "absent", **machine}
     return _deployed_data(name, seen.facts) | machine
+
+
+def _gateway_data(unit: UnitFact | None) -> dict[str, Any]:
+    if unit is None:
+        return {}
+    return {"gateway": {"active_state": unit.active_state, "sub_state": unit.sub_state}}
 
 
 def _vm_data(vm: VmFacts | None) -> dict[str, Any] | None:
@@ -101,6 +110,7 @@ def _deployed_data(name: str, facts: HostFacts) -> dict[str, Any]:
         "models": [_model_data(model) for model in facts.models],
         "packages": len(facts.installed_packages),
         "unfinished_step": unfinished.kind.value if unfinished else None,
+        **_gateway_data(facts.gateway),
     }
 
 
@@ -148,10 +158,18 @@ def _deployed_lines(one: dict[str, Any]) -> Iterator[str]:
         service = record.get("service", {})
         yield f"  endpoint  http://{service.get('bind')}:{service.get('port')}/v1 (on the host itself)"
         yield f"  runtime   {record.get('package')}, {one['packages']} packages"
+    if "gateway" in one:
+        yield f"  gateway   {_gateway_text(one['gateway'], (record or {}).get('gateway') or {})}"
     for model in one["models"]:
         yield f"  model     {_model_text(model, record or {})}"
     if advice := _advice(one):
         yield click.style(f"  ! {advice}", fg="yellow")
+
+
+def _gateway_text(unit: dict[str, Any], record: dict[str, Any]) -> str:
+    replicas = ", ".join(one["name"] for one in record.get("replicas", []))
+    state = f"{unit['active_state']} ({unit['sub_state']})"
+    return f"{state}, http://{record.get('bind')}:{record.get('port')}/v1 for {replicas}" if record else state
 
 
 def _model_text(model: dict[str, Any], record: dict[str, Any]) -> str:

@@ -80,9 +80,11 @@ class Deployment:
                 "port": self.spec.port,
                 "command": list(self.command),
                 "environment": dict(self.environment),
+                **({"clients": list(self.spec.clients)} if self.spec.clients else {}),
                 "health_path": self.health_path,
                 "open_paths": list(self.open_paths),
             },
+            **({"gateway": self.spec.gateway.record()} if self.spec.gateway else {}),
         }
 
     def _not_usual(self) -> dict[str, Any]:

@@ -76,6 +76,42 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="Units, processes and binaries of known runtimes.",
         fix="Remove it yourself, or choose another host; it is never overwritten.",
     ),
+    "replica-out-of-reach": Explanation(
+        title="The gateway cannot reach a host that it shall give requests to",
+        cause="That host's API listens on loopback, as it does unless told otherwise, or on all addresses.",
+        detection="localai_bind of each host of group inference, before anything is changed.",
+        fix=(
+            "Set localai_bind of that host to its address on the network that both are on, and "
+            "localai_clients to the gateway's address there: its service then lets nobody else through."
+        ),
+    ),
+    "gateway-left": Explanation(
+        title="A gateway runs on a host that is not asked to be one",
+        cause="It was taken out of group gateway, or the command was given no inventory that has it there.",
+        detection="Unit localai-gateway is on the host, and the inventory's groups.",
+        fix=(
+            "Nothing is done to it: its clients may still use it. Put the host back into the group, or run "
+            "`down` and `up` of it: down takes the gateway away, its key too, and leaves the models."
+        ),
+    ),
+    "gateway-several": Explanation(
+        title="There is more than one gateway",
+        cause="Group gateway of the inventory has several hosts.",
+        detection="The inventory's groups.",
+        fix="Leave one host in it.",
+    ),
+    "gateway-not-inference": Explanation(
+        title="The gateway's host serves no model",
+        cause="It is in group gateway, but not in group inference.",
+        detection="The inventory's groups.",
+        fix="Add it to group inference, or run role gateway by itself with plain Ansible (docs/gateway.md).",
+    ),
+    "gateway-model-open": Explanation(
+        title="A gateway does not know what a host will serve",
+        cause="The host's inventory names no model, or a whole repository of which the host's card decides.",
+        detection="localai_models of the hosts of group inference, where there is a group gateway.",
+        fix="Name a file in localai_models, or take the host out of group inference.",
+    ),
     "bind-without-tls": Explanation(
         title="The API would be open on the network without TLS",
         cause=(
@@ -83,7 +119,10 @@ EXPLANATIONS: dict[str, Explanation] = {
             "servers are found within hours."
         ),
         detection="localai_bind or --bind is no loopback address.",
-        fix="Leave it on 127.0.0.1 and use the `ssh -L` line of the report.",
+        fix=(
+            "Leave it on 127.0.0.1 and use the `ssh -L` line of the report. On a network that you trust, "
+            "name in localai_clients who may reach it (localai_api_gateway_clients for the gateway)."
+        ),
     ),
     "mirror-unauthenticated": Explanation(
         title="A mirror is reached over plain http",

@@ -118,6 +118,7 @@ class HostFacts:
     :param cpu_flags: those of interest that the CPU has, sorted.
     :param free_bytes: asked path → bytes free for it, at its nearest existing parent.
     :param files: path → fact, of the managed files that are there.
+    :param gateway: the gateway's unit; ``None`` where nothing of a gateway is.
     :param apt_locked: another process holds a lock of apt or dpkg.
     :param fit: what we recorded of how its model lies in memory.
     :param driver: what our role wrote down of the card's driver.
@@ -151,6 +152,7 @@ class HostFacts:
     installed_packages: tuple[InstalledPackage, ...] = ()
     models: tuple[ModelFact, ...] = ()
     apt_locked: bool = False
+    gateway: UnitFact | None = None
     nvidia: NvidiaFacts = field(default_factory=NvidiaFacts)
     driver: Record = None
     packages_broken: str = ""
@@ -167,7 +169,10 @@ class HostFacts:
     def to_data(self) -> dict[str, Any]:
         """Plain data for JSON; a corrupt record becomes ``{"$corrupt": reason}``."""
         data = {name: _plain(getattr(self, name)) for name in _FIELD_NAMES}
-        return data | {name: _record_to_data(getattr(self, name)) for name in _RECORDS}
+        data |= {name: _record_to_data(getattr(self, name)) for name in _RECORDS}
+        if self.gateway is None:
+            del data["gateway"]
+        return data
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> HostFacts:
@@ -186,9 +191,14 @@ class HostFacts:
         values["cpu_flags"] = tuple(values.get("cpu_flags", ()))
         values["nvidia"] = NvidiaFacts.from_data(values.get("nvidia", {}))
         values["wsl"] = WslFacts.from_data(values.get("wsl", {}))
-        unit = dict(values.get("unit", {}))
-        values["unit"] = UnitFact(**unit | {"command": tuple(unit.get("command", ()))})
+        values["unit"] = _unit_from_data(values.get("unit", {}))
+        if "gateway" in values:
+            values["gateway"] = _unit_from_data(values["gateway"])
         return cls(**values)
+
+
+def _unit_from_data(unit: Mapping[str, Any]) -> UnitFact:
+    return UnitFact(**{**unit, "command": tuple(unit.get("command", ()))})
 
 
 _RECORDS = ("deployment", "lock", "runtime", "fit", "driver")

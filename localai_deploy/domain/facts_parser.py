@@ -65,7 +65,8 @@ def parse_facts(output: str) -> HostFacts:
         runtime=_record(sections.get("runtime")),
         fit=_record(sections.get("fit")),
         files=_files(sections.get("files", "")),
-        unit=_unit(sections),
+        unit=_unit(sections, "unit"),
+        gateway=_unit(sections, "gateway") if "gateway" in sections else None,
         installed_packages=_packages(sections.get("packages", "")),
         models=model_facts(sections.get("models", ""), sections.get("records", "")),
         apt_locked=bool(sections.get("apt_locks", "").strip()),
@@ -159,18 +160,18 @@ def _files(text: str) -> dict[str, FileFact]:
     return found
 
 
-def _unit(sections: Mapping[str, str]) -> UnitFact:
-    properties = _key_values(sections.get("unit", ""))
+def _unit(sections: Mapping[str, str], name: str) -> UnitFact:
+    properties = _key_values(sections.get(name, ""))
     if "LoadState" not in properties:
         return UnitFact()
     return UnitFact(
         load_state=properties["LoadState"],
         active_state=properties.get("ActiveState", "inactive"),
         sub_state=properties.get("SubState", "dead"),
-        exec_path=_line(sections, "unit_executable"),
+        exec_path=_line(sections, f"{name}_executable"),
         main_pid=_integer(properties.get("MainPID", "0")),
         n_restarts=_integer(properties.get("NRestarts", "0")),
-        command=tuple(sections.get("unit_command", "").splitlines()),
+        command=tuple(sections.get(f"{name}_command", "").splitlines()),
     )
 
 

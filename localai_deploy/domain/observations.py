@@ -203,6 +203,24 @@ def _credential_masked(word: str) -> str:
     return "{api_key_file}" if word.endswith("/api-key") else word
 
 
+def observe_gateway(deployment: Deployment, facts: HostFacts) -> Observation:
+    """Compare what is recorded of the gateway, and look whether it runs."""
+    unit, gateway = facts.gateway, deployment.spec.gateway
+    wanted = gateway.record() if gateway else {}
+    if unit is None:
+        served = ", ".join(gateway.models) if gateway else ""
+        return Observation(State.ABSENT, "no gateway", (Change("gateway", "", served),))
+    record = facts.deployment if isinstance(facts.deployment, Mapping) else {}
+    changes = _record_changes({"gateway": record.get("gateway") or {}}, {"gateway": wanted})
+    if changes:
+        return Observation(State.DIFFERENT, f"{len(changes)} value(s) of the gateway differ", changes)
+    if not unit.running:
+        state = f"{unit.active_state} ({unit.sub_state})"
+        change = Change("gateway", state, "active")
+        return Observation(State.PARTIAL, f"the gateway's unit is {state}", (change,))
+    return Observation(State.PRESENT, f"{paths.GATEWAY_SERVICE} is running")
+
+
 def observe_verification(deployment: Deployment, facts: HostFacts) -> Observation:
     """Verification leaves nothing on the host: it is always done anew."""
     del deployment, facts
@@ -235,6 +253,7 @@ OBSERVATIONS: Mapping[StepKind, Observe] = {
     StepKind.RUNTIME: observe_runtime,
     StepKind.MODELS: observe_models,
     StepKind.SERVICE: observe_service,
+    StepKind.GATEWAY: observe_gateway,
     StepKind.VERIFY: observe_verification,
 }
 

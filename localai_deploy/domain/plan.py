@@ -24,6 +24,7 @@ class StepKind(StrEnum):
     RUNTIME = "runtime"
     MODELS = "models"
     SERVICE = "service"
+    GATEWAY = "gateway"
     VERIFY = "verify"
 
 
@@ -40,14 +41,16 @@ ROLE_OF: dict[StepKind, str] = {
     StepKind.RUNTIME: "llama_cpp",
     StepKind.MODELS: "model_store",
     StepKind.SERVICE: "service",
+    StepKind.GATEWAY: "gateway",
 }
 """The role that carries a step out."""
 
 
 TAGS: Mapping[str, tuple[str, ...]] = {
     "driver": ("prepare", "driver"),
-    "runtime": ("prepare", "environment", "runtime", "service"),
-    "models": ("prepare", "models", "service"),
+    "runtime": ("prepare", "environment", "runtime", "service", "gateway"),
+    "models": ("prepare", "models", "service", "gateway"),
+    "gateway": ("prepare", "gateway"),
     "verify": ("verify",),
 }
 """What ``--tags`` takes and the names of the steps that it stands for; each leaves a host in order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from localai_deploy.domain import paths
 from localai_deploy.domain.deployment import Deployment
@@ -50,12 +50,19 @@ def make_plan(
     findings = (*preflight(spec, facts), *problems)
     if deployment is None:
         return HostPlan(spec.name, (), findings)
-    has_card = deployment.spec.driver is not None
-    kinds = (kind for kind in HOST_STEPS if kind is not StepKind.DRIVER or has_card)
-    steps = tuple(_step(kind, deployment, facts) for kind in kinds)
+    steps = tuple(_step(kind, deployment, facts) for kind in _kinds(deployment.spec))
     memory = partial_findings(fit, spec) if fit else memory_findings(deployment, facts)
     space = (*disk_findings(deployment, facts), *memory, *wsl_memory(deployment, facts, fit))
     return HostPlan(spec.name, steps, (*findings, *space), fit)
+
+
+def _kinds(spec: HostSpec) -> Iterator[StepKind]:
+    """Steps of a host: the driver's only with a card, the gateway's only on its host."""
+    absent = {
+        *((StepKind.DRIVER,) if spec.driver is None else ()),
+        *((StepKind.GATEWAY,) if spec.gateway is None else ()),
+    }
+    return (kind for kind in HOST_STEPS if kind not in absent)
 
 
 def _step(kind: StepKind, deployment: Deployment, facts: HostFacts) -> Step:
@@ -91,6 +98,8 @@ def _reason(kind: StepKind, seen: Observation, deployment: Deployment) -> str:
         server=f"{deployment.package.name} {deployment.package.version} {deployment.package.build}",
         count=len(deployment.models),
         endpoint=deployment.endpoint,
+        gateway=deployment.spec.gateway.endpoint if deployment.spec.gateway else "",
+        replicas=len(deployment.spec.gateway.replicas) if deployment.spec.gateway else 0,
     )
     return wanted if kind is StepKind.VERIFY else f"{wanted}: {seen.evidence}"
 
@@ -102,12 +111,14 @@ _PURPOSE = {
     StepKind.RUNTIME: "accept {server} by hash and by running it",
     StepKind.MODELS: "pull {count} model file(s), checked by SHA-256",
     StepKind.SERVICE: "serve on {endpoint} under systemd, with an API key",
+    StepKind.GATEWAY: "give requests on {gateway} to {replicas} host(s), without those that are down",
     StepKind.VERIFY: "prove it: service, port, key, model hash, runtime build, a real completion",
 }
 
 _PURPOSE_OF_CHANGE = {
     StepKind.PREPARE: "write the new values into the host's record",
     StepKind.SERVICE: "change the service on {endpoint} and start it anew",
+    StepKind.GATEWAY: "change the gateway on {gateway} ({replicas} host(s))",
 }
 
 
@@ -119,6 +130,7 @@ def make_removal(name: str, facts: HostFacts, *, purge: bool, unfinished: bool =
     if not unfinished and not anything_of_ours(facts, models_too=purge):
         return HostPlan(name, ())
     steps = [
+        *_gateway_removal(facts),
         Step(StepKind.SERVICE, Action.REMOVE, "stop the service; remove its unit and API key"),
         _model_removal(facts, purge=purge),
         Step(StepKind.RUNTIME, Action.REMOVE, "forget the accepted runtime"),
@@ -150,6 +162,13 @@ def _driver_removal(facts: HostFacts) -> tuple[Step, ...]:
     if facts.driver is None:
         return ()
     return (Step(StepKind.DRIVER, Action.REMOVE, "remove the driver's packages and its package source"),)
+
+
+def _gateway_removal(facts: HostFacts) -> tuple[Step, ...]:
+    """It goes first, for what it gives requests to is what goes next."""
+    if facts.gateway is None:
+        return ()
+    return (Step(StepKind.GATEWAY, Action.REMOVE, "stop the gateway; remove its unit, environment and keys"),)
 
 
 def _model_removal(facts: HostFacts, *, purge: bool) -> Step:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterator
 
 from localai_deploy.domain import paths
 from localai_deploy.domain.deployment import Deployment, is_our_record
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
+from localai_deploy.domain.gateway import out_of_reach
 from localai_deploy.domain.plan import Finding, Severity
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.domain.units import format_bytes
@@ -79,16 +81,20 @@ def _ownership(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
 
 
 def _port(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
-    ours = f"{paths.service_name(spec.runtime)}.service"
-    others = (one for one in facts.listening if one.port == spec.port and one.unit != ours)
-    if listener := next(others, None):
-        owner = listener.unit or listener.process or "a process that cannot be seen"
-        yield _blocker(
-            "port-taken",
-            f"port {spec.port} of {spec.name} is taken",
-            f"{owner} listens on {listener.address}:{listener.port}",
-            "choose another port with --port, or stop that service",
-        )
+    ports = {paths.service_name(spec.runtime): spec.port}
+    ports |= {paths.GATEWAY_SERVICE: spec.gateway.port} if spec.gateway else {}
+    for service, port in ports.items():
+        others = (one for one in facts.listening if one.port == port and one.unit != f"{service}.service")
+        if listener := next(others, None):
+            owner = listener.unit or listener.process or "a process that cannot be seen"
+            yield _blocker(
+                "port-taken",
+                f"port {port} of {spec.name} is taken",
+                f"{owner} listens on {listener.address}:{listener.port}",
+                "choose another localai_api_gateway_port, or stop that service"
+                if service == paths.GATEWAY_SERVICE
+                else "choose another port with --port, or stop that service",
+            )
 
 
 def _other_runtimes(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
@@ -103,12 +109,46 @@ def _other_runtimes(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
 
 def _exposure(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
     del facts
-    if spec.binds_beyond_loopback:
+    if spec.binds_beyond_loopback and not spec.clients:
         yield _blocker(
             "bind-without-tls",
             f"the API of {spec.name} would listen on {spec.bind} without TLS",
             "key and prompts would cross the network in clear text",
-            "leave it on 127.0.0.1 and reach it through `ssh -L` (the report prints the command)",
+            "leave it on 127.0.0.1 and reach it through `ssh -L` (the report prints the command); "
+            "on a network that you trust, name who may reach it: localai_clients",
+        )
+
+
+def _gateway_left(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
+    if spec.gateway is None and facts.gateway is not None:
+        yield _warning(
+            "gateway-left",
+            f"{spec.name} has a gateway that is not asked for (its unit is {facts.gateway.active_state})",
+            f"no inventory is given that has {spec.name} in group gateway; it stays as it is, unchecked",
+            "put the host into that group; or `down` takes the gateway away with all else of ours, models "
+            "excepted, and `up` brings the host back without it",
+        )
+
+
+def _gateway(spec: HostSpec, facts: HostFacts) -> Iterator[Finding]:
+    del facts
+    if spec.gateway is None:
+        return
+    if not ipaddress.ip_address(spec.gateway.bind).is_loopback and not spec.gateway.clients:
+        yield _blocker(
+            "bind-without-tls",
+            f"the gateway of {spec.name} would listen on {spec.gateway.bind} without TLS",
+            "key and prompts would cross the network in clear text",
+            "leave it on 127.0.0.1 and reach it through `ssh -L`; on a network that you trust, name who may "
+            "reach it: localai_api_gateway_clients",
+        )
+    for replica in out_of_reach(spec.gateway, spec.name):
+        yield _blocker(
+            "replica-out-of-reach",
+            f"the gateway of {spec.name} cannot reach {replica.name}",
+            f"{replica.name} listens on {replica.address}",
+            f"for {replica.name} set localai_bind to its address on the network that both are on, and "
+            f"localai_clients to the address of {spec.name} there",
         )
 
 
@@ -155,6 +195,8 @@ _HOST_CHECKS: tuple[Callable[[HostSpec, HostFacts], Iterator[Finding]], ...] = (
     _port,
     _other_runtimes,
     _exposure,
+    _gateway,
+    _gateway_left,
     _mirrors,
     _package_lock,
     _scratch,

@@ -40,6 +40,12 @@ def _service(facts: HostFacts) -> Observation:
     return Observation(State.PARTIAL, f"{unit}, {_count(files)}")
 
 
+def _gateway(facts: HostFacts) -> Observation:
+    if facts.gateway is None:
+        return Observation(State.ABSENT, "no gateway")
+    return Observation(State.PARTIAL, f"the gateway's unit is {facts.gateway.active_state}")
+
+
 def _models(facts: HostFacts) -> Observation:
     size = format_bytes(sum(model.size_bytes or model.partial_bytes for model in facts.models))
     programs = _managed(facts, paths.LIBRARY_DIR)
@@ -94,4 +100,5 @@ REMAINS: Mapping[StepKind, Remain] = {
     StepKind.RUNTIME: _runtime,
     StepKind.MODELS: _models,
     StepKind.SERVICE: _service,
+    StepKind.GATEWAY: _gateway,
 }

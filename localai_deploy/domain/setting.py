@@ -33,6 +33,7 @@ class Setting:
 
 BOOLEAN_SCHEMA: Schema = {"type": "boolean"}
 TEXT_SCHEMA: Schema = {"type": "string"}
+TEXTS_SCHEMA: Schema = {"type": ["array", "string"], "items": {"type": "string"}}
 
 
 def invalid(name: str, value: object, expected: str) -> InputError:
@@ -121,6 +122,20 @@ def address(name: str, value: object) -> str:
         return str(ipaddress.ip_address(given))
     except ValueError as error:
         raise invalid(name, value, "an IP address, such as 127.0.0.1") from error
+
+
+def networks(name: str, value: object) -> tuple[str, ...]:
+    """IP addresses or networks."""
+    import ipaddress
+
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
+        raise invalid(name, value, "a list of addresses or networks")
+    try:
+        found = [ipaddress.ip_network(text(name, one)) for one in given]
+    except ValueError as error:
+        raise invalid(name, value, "addresses or networks, such as 192.0.2.7 or 192.0.2.0/24") from error
+    return tuple(str(one).removesuffix(f"/{one.max_prefixlen}") for one in found)
 
 
 def models(name: str, value: object) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.setting import (
     BOOLEAN_SCHEMA,
     TEXT_SCHEMA,
+    TEXTS_SCHEMA,
     Setting,
     address,
     boolean,
@@ -26,6 +27,7 @@ from localai_deploy.domain.setting import (
     integer,
     mirrors,
     models,
+    networks,
     word_or_integer,
 )
 from localai_deploy.domain.vm_settings import NODE_SETTINGS, VM_SETTINGS
@@ -60,7 +62,7 @@ HOST_SETTINGS: tuple[Setting, ...] = (
         "model references; the first one is served, the others are kept in the store; none: what the host "
         "has, else one of the catalogue that its card takes, or a small one for the CPU",
         models,
-        {"type": ["array", "string"], "items": {"type": "string"}},
+        TEXTS_SCHEMA,
     ),
     Setting("localai_runtime", "llama_cpp", "inference runtime", *_RUNTIME),
     Setting("localai_context_length", 4096, "tokens of context, all slots together", *_CONTEXT),
@@ -87,6 +89,28 @@ HOST_SETTINGS: tuple[Setting, ...] = (
     Setting("localai_ubatch", 512, "tokens of a prompt computed at once", *_UBATCH),
     Setting("localai_bind", "127.0.0.1", "address the API listens on", address, TEXT_SCHEMA),
     Setting("localai_port", 8080, "TCP port of the API", *_PORT),
+    Setting(
+        "localai_clients",
+        (),
+        "addresses or networks that may reach the API in clear text, when it listens beyond loopback",
+        networks,
+        TEXTS_SCHEMA,
+    ),
+    Setting(
+        "localai_api_gateway_bind",
+        "127.0.0.1",
+        "of the host of group gateway: address the gateway listens on",
+        address,
+        TEXT_SCHEMA,
+    ),
+    Setting("localai_api_gateway_port", 4000, "TCP port of the gateway", *_PORT),
+    Setting(
+        "localai_api_gateway_clients",
+        (),
+        "addresses or networks that may reach the gateway in clear text, when it listens beyond loopback",
+        networks,
+        TEXTS_SCHEMA,
+    ),
     Setting(
         "localai_driver",
         "auto",

@@ -9,6 +9,7 @@ from typing import Any
 
 from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.fit.wish import UBATCH, UNQUANTISED, CacheType
+from localai_deploy.domain.gateway import Gateway
 from localai_deploy.domain.gpu.host_driver import HostDriver
 from localai_deploy.domain.lock import Variant
 from localai_deploy.domain.mirrors import Mirrors
@@ -37,6 +38,8 @@ class HostSpec:
     :param driver_source: as in ``localai_driver``: ``auto``, ``distribution``, ``nvidia``, ``none``.
     :param driver: of its cards; ``None`` without one.
     :param model_cache: another host that is asked first for models; empty: none.
+    :param clients: addresses and networks that may reach the API, when it listens beyond loopback.
+    :param gateway: what it runs as the host of group ``gateway``.
     """
 
     name: str
@@ -55,6 +58,8 @@ class HostSpec:
     trust_first_download: bool = False
     devices: tuple[str, ...] = ()
     model_cache: str = ""
+    clients: tuple[str, ...] = ()
+    gateway: Gateway | None = None
     wanted_gpu_layers: str | int = "auto"
     cpu_expert_layers: int = 0
     gpu_memory_bytes: int = 0
@@ -154,6 +159,7 @@ def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]
         mirrors=value["localai_mirrors"],
         trust_first_download=value["localai_trust_first_download"],
         model_cache=value["localai_model_cache"],
+        clients=value["localai_clients"],
         driver_source=value["localai_driver"],
         wanted_gpu_layers=value["localai_gpu_layers"],
         cache_type_k=value["localai_cache_type_k"],

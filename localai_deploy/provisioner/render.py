@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from localai_deploy.domain.marks import WORK_MARK
-from localai_deploy.domain.plan import ROLE_OF
+from localai_deploy.domain.plan import ROLE_OF, StepKind
 from localai_deploy.errors import InputError
 from localai_deploy.resources import resource_dir
 from localai_deploy.yaml_text import dump_yaml
 
 GROUP = "inference"
+GATEWAY_GROUP = "gateway"
 DRIVER_PLAYBOOK = "driver.yml"
 DRIVER_ACTIONS = {
     "upgrade": "Take the newest driver of its branch",
@@ -43,11 +44,13 @@ class ProjectHost:
 
     :param connection_variables: ``ansible_*`` variables, without secrets.
     :param variables: role variables, resolved.
+    :param is_gateway: it is the host of group ``gateway``.
     """
 
     name: str
     connection_variables: Mapping[str, Any]
     variables: Mapping[str, Any]
+    is_gateway: bool = False
 
 
 def render_project(directory: Path, hosts: Sequence[ProjectHost]) -> Project:
@@ -62,16 +65,18 @@ def render_project(directory: Path, hosts: Sequence[ProjectHost]) -> Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     roles = resource_dir("playbooks") / "roles"
-    for role in ROLE_OF.values():
+    for role in _roles(hosts).values():
         shutil.copytree(roles / role, directory / "roles" / role)
     return project
 
 
 def rendered_files(hosts: Sequence[ProjectHost]) -> dict[str, str]:
     """Relative path → content of all files but the roles."""
-    steps = [{"role": role, "kind": kind.value} for kind, role in ROLE_OF.items()]
+    roles = _roles(hosts)
+    gateway = roles.pop(StepKind.GATEWAY, "")
+    steps = [{"role": role, "kind": kind.value} for kind, role in roles.items()]
+    values = {"group": GROUP, "work_mark": WORK_MARK, "gateway": gateway}
     actions = [{"name": name, "purpose": purpose} for name, purpose in DRIVER_ACTIONS.items()]
-    values = {"group": GROUP, "work_mark": WORK_MARK}
     return {
         "ansible.cfg": _from_template("ansible.cfg.j2", {}),
         "site.yml": _from_template("site.yml.j2", {**values, "steps": steps}),
@@ -82,8 +87,18 @@ def rendered_files(hosts: Sequence[ProjectHost]) -> dict[str, str]:
     }
 
 
+def _roles(hosts: Sequence[ProjectHost]) -> dict[StepKind, str]:
+    """The roles of a project; that of the gateway only where there is one."""
+    has_gateway = any(host.is_gateway for host in hosts)
+    return {kind: role for kind, role in ROLE_OF.items() if has_gateway or kind is not StepKind.GATEWAY}
+
+
 def _inventory(hosts: Sequence[ProjectHost]) -> dict[str, Any]:
-    return {GROUP: {"hosts": {host.name: dict(host.connection_variables) for host in hosts}}}
+    gateways = {host.name: dict[str, str]() for host in hosts if host.is_gateway}
+    return {
+        GROUP: {"hosts": {host.name: dict(host.connection_variables) for host in hosts}},
+        **({GATEWAY_GROUP: {"hosts": gateways}} if gateways else {}),
+    }
 
 
 def _from_template(name: str, values: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ def role_variables(deployment: Deployment) -> dict[str, Any]:
         **_runtime(deployment),
         **_model_store(deployment),
         **_service(deployment),
+        **_gateway(deployment),
         "localai_expected": expectations(deployment),
     }
 
@@ -112,6 +113,22 @@ def _service(deployment: Deployment) -> dict[str, Any]:
         "service_health_path": deployment.health_path,
         **({"service_gpu_devices": list(spec.driver.devices)} if spec.driver else {}),
         "service_read_only_paths": [deployment.prefix, model_path(deployment.models[0])],
+        **({"service_peers": list(spec.clients)} if spec.clients else {}),
+    }
+
+
+def _gateway(deployment: Deployment) -> dict[str, Any]:
+    gateway = deployment.spec.gateway
+    if gateway is None:
+        return {}
+    return {
+        "gateway_bind": gateway.bind,
+        "gateway_port": gateway.port,
+        "gateway_clients": list(gateway.clients),
+        "gateway_replicas": [
+            {"name": one.name, "url": one.url, "model": one.model} for one in gateway.replicas
+        ],
+        "gateway_pypi_index": deployment.spec.mirrors.pypi,
     }
 
 

@@ -112,6 +112,11 @@ if [ "${pid:-0}" -gt 0 ] 2>/dev/null; then
   [ -n "$sockets" ] || { echo "$UNIT"; readlink "/proc/$pid/fd"/* 2>/dev/null; } | section unit_sockets
 fi
 
+gateway=localai-gateway.service
+if [ -e "/etc/systemd/system/$gateway" ] || [ -d $CONFIG/gateway ] || [ -d /opt/localai-deploy/gateway ]; then
+  systemctl show "$gateway" -p LoadState -p ActiveState -p SubState -p MainPID -p NRestarts 2>/dev/null | section gateway
+fi
+
 grep -qs '^0x10de$' /sys/bus/pci/devices/*/vendor || [ -e /dev/dxg ] && nvidia
 record driver $CONFIG/driver.json
 record deployment $CONFIG/deployment.json

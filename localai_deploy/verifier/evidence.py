@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayAnswers:
+    """What the gateway answered.
+
+    :param error: why nothing answers; then the rest is empty.
+    :param key_file: of its clients.
+    :param completions: one of each model: ``model``, ``status``, ``replica``, ``text``, ``error``.
+    """
+
+    error: str
+    health_status: int = 0
+    key_file: KeyFile | None = None
+    replica_keys_mode: str = ""
+    without_key: Mapping[str, int] = field(default_factory=dict)
+    wrong_key: Mapping[str, int] = field(default_factory=dict)
+    models: Mapping[str, Any] = field(default_factory=dict)
+    completions: Sequence[Mapping[str, Any]] = ()
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> GatewayAnswers:
+        """Read what the probe printed."""
+        keys = data.get("key_file")
+        return cls(**{**data, "key_file": KeyFile(**keys) if keys else None})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from localai_deploy.domain import paths
 from localai_deploy.domain.deployment import is_our_record
+from localai_deploy.domain.gateway import Gateway
 from localai_deploy.domain.spec import plans_card
 
 VARIABLE = "localai_expected"
@@ -38,6 +39,7 @@ class Expected:
     :param command: the service's argument list; ``{api_key_file}`` stands for the credential's path.
     :param open_paths: what answers without a key, all of it.
     :param devices: vendor and device (``10de:2684``) of each function that was passed through.
+    :param gateway: what it runs as the host of group ``gateway``.
     :param gpu_memory_bytes: model, cache and compute memory that the plan has on cards; 0: it tells none.
     """
 
@@ -55,6 +57,7 @@ class Expected:
     parallel: int
     package: str
     devices: Sequence[str] = ()
+    gateway: Gateway | None = None
     runtime: str = ""
     variant: str = "cpu"
     gpu_layers: int = 0
@@ -89,10 +92,7 @@ class Expected:
     @property
     def connect_address(self) -> str:
         """Where the host reaches its own API: the bound address, loopback for all addresses."""
-        address = ipaddress.ip_address(self.bind)
-        if not address.is_unspecified:
-            return self.bind
-        return "127.0.0.1" if address.version == 4 else "::1"
+        return connect_address(self.bind)
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Expected:
@@ -119,6 +119,7 @@ class Expected:
                 parallel=record["parallel"],
                 package=record["package"],
                 devices=tuple(record.get("devices", ())),
+                gateway=Gateway.from_record(record["gateway"]) if "gateway" in record else None,
                 runtime=record["runtime"],
                 variant=record["variant"],
                 gpu_layers=record["gpu_layers"],
@@ -142,6 +143,14 @@ class Expected:
             if not value:
                 raise _invalid(f"{name} is empty")
         return self
+
+
+def connect_address(bind: str) -> str:
+    """``bind``, or loopback for all addresses."""
+    address = ipaddress.ip_address(bind)
+    if not address.is_unspecified:
+        return bind
+    return "127.0.0.1" if address.version == 4 else "::1"
 
 
 def option_value(arguments: Sequence[str], option: str) -> str:

@@ -11,11 +11,16 @@ from testinfra.host import Host
 from localai_deploy.domain import paths
 from localai_deploy.verifier.checking import EVENTS, EVIDENCE, Evidence, skip
 from localai_deploy.verifier.events import CheckProgress
-from localai_deploy.verifier.evidence import EndpointAnswers, HostState, ModelDigests
-from localai_deploy.verifier.expectations import Expected
+from localai_deploy.verifier.evidence import EndpointAnswers, GatewayAnswers, HostState, ModelDigests
+from localai_deploy.verifier.expectations import Expected, connect_address
 from localai_deploy.verifier.gpu_evidence import GpuState, GpuWork
 from localai_deploy.verifier.measures import LEAST_REPEATS
-from localai_deploy.verifier.questions import QUESTIONS
+from localai_deploy.verifier.questions import (
+    GATEWAY_HEALTH_PATH,
+    GATEWAY_MUST_BE_ABSENT,
+    GATEWAY_MUST_REFUSE,
+    QUESTIONS,
+)
 from localai_deploy.verifier.target import Target
 
 ANSWER_TIMEOUT_S = 900
@@ -53,6 +58,25 @@ def expected(target: Target) -> Expected:
 def devices(expected: Expected) -> tuple[str, ...]:
     """What was passed through to the host; a check that asks for it runs only where something was."""
     return tuple(expected.devices)
+
+
+@pytest.fixture(scope="session")
+def gateway(target: Target, expected: Expected) -> GatewayAnswers:
+    """What the gateway answers, completions included: one round trip; only its host has such checks."""
+    wanted = expected.gateway
+    if wanted is None:
+        pytest.fail("the host's record tells of no gateway")
+    request = {
+        "host": connect_address(wanted.bind),
+        "port": wanted.port,
+        "health_path": GATEWAY_HEALTH_PATH,
+        "api_key_file": paths.GATEWAY_API_KEY_FILE,
+        "replica_keys_file": paths.GATEWAY_REPLICA_KEYS_FILE,
+        "models": wanted.models,
+        "questions": [*GATEWAY_MUST_REFUSE, *GATEWAY_MUST_BE_ABSENT],
+        "answer_timeout_s": ANSWER_TIMEOUT_S,
+    }
+    return GatewayAnswers.from_data(target.probe("gateway", request))
 
 
 @pytest.fixture(scope="session")

@@ -77,6 +77,36 @@ ALSO_ASKED: tuple[Question, ...] = (
 QUESTIONS = MUST_REFUSE + ALSO_ASKED
 
 
+GATEWAY_HEALTH_PATH = "/health/liveliness"
+"""Of the gateway: the one path that answers without a key."""
+
+GATEWAY_MUST_REFUSE: tuple[Question, ...] = (
+    ("GET", "/v1/models"),
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/completions"),
+    ("POST", "/v1/embeddings"),
+)
+"""All that the gateway serves; each must say 401 without a key."""
+
+GATEWAY_MUST_BE_ABSENT: tuple[Question, ...] = (
+    ("GET", "/"),
+    ("GET", "/ui/"),
+    ("GET", "/docs"),
+    ("GET", "/openapi.json"),
+    ("GET", "/health"),
+    ("GET", "/model/info"),
+    ("GET", "/v1/model/info"),
+    ("GET", "/get/config/callbacks"),
+    ("GET", "/mcp-rest/tools/list"),
+    ("POST", "/key/generate"),
+    ("POST", "/config/update"),
+    ("POST", "/model/new"),
+    ("POST", "/health/test_connection"),
+    ("POST", "/mcp-rest/test/connection"),
+)
+"""What LiteLLM has for administrators, and the gateway has not."""
+
+
 def name_of(question: Question) -> str:
     """``GET /props``, as evidence names it."""
     return " ".join(question)

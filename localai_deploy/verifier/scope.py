@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass
 OPTIONS = {
     "devices": "--localai-host-with-devices",
     "planned_card": "--localai-host-with-card",
+    "gateway": "--localai-host-with-gateway",
     "bench": "--localai-host-to-measure",
 }
 """A fixture whose checks run on named hosts only → the option that names one; as the fields of Scope."""
@@ -18,11 +19,13 @@ class Scope:
 
     :param devices: something was passed through to them.
     :param planned_card: their plan has an NVIDIA card.
+    :param gateway: they are the host of group ``gateway``.
     :param bench: their speed is to be measured.
     """
 
     devices: tuple[str, ...] = ()
     planned_card: tuple[str, ...] = ()
+    gateway: tuple[str, ...] = ()
     bench: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:

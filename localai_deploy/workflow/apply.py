@@ -67,12 +67,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run with its rendered project."""
+    """One run with its rendered project.
+
+    :param gateways: the host of group ``gateway``, if it is one of the run's.
+    """
 
     place: RunPlace
     project: Project
     secrets: Path
     targets: Mapping[str, Target]
+    gateways: frozenset[str] = frozenset()
     outcomes: dict[str, HostOutcome] = field(default_factory=dict)
     forks: int = FORKS
 
@@ -104,7 +108,8 @@ def open_run(
     variables = {host.name: _secret_variables(secrets[host.name]) for host in hosts}
     secret_file = stack.enter_context(secret_inventory(variables))
     outcomes = {host.name: HostOutcome() for host in hosts}
-    return Run(place, project, secret_file, targets, outcomes, forks)
+    gateways = frozenset(host.name for host in hosts if host.is_gateway)
+    return Run(place, project, secret_file, targets, gateways, outcomes, forks)
 
 
 def journal_of(host: str) -> Journal:
@@ -117,6 +122,8 @@ def run_steps(run: Run, kinds: Sequence[StepKind], listener: Listener, *, removi
     for kind in kinds:
         _drop_lost_hosts(run)
         hosts = run.good_hosts
+        if kind is StepKind.GATEWAY:
+            hosts = [host for host in hosts if host in run.gateways]
         if kind in ROLE_OF and hosts:
             part = Part("reset.yml" if removing else "site.yml", ROLE_OF[kind], removing=removing)
             _run_step(run, kind, hosts, listener, part)

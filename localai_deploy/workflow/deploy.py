@@ -194,6 +194,7 @@ def _verify(
         scope=Scope(
             devices=tuple(spec.name for spec in specs if spec.devices),
             planned_card=tuple(spec.name for spec in specs if spec.plans_card),
+            gateway=tuple(sorted(run.gateways)),
             bench=tuple(spec.name for spec in specs) if measure else (),
         ),
         on_result=on_check,
@@ -217,4 +218,5 @@ def project_host(planned: PlannedHost, *, shared: bool = True) -> ProjectHost:
         planned.host.name,
         planned.target.inventory_variables(shared=shared),
         role_variables(planned.deployment),
+        is_gateway=planned.deployment.spec.gateway is not None,
     )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from localai_deploy.domain.gateway import gateway_host
 from localai_deploy.domain.plan import HOST_STEPS, ROLE_OF, TAGS, HostPlan
 from localai_deploy.domain.settings import PREFIX, Sourced, resolve_settings, suggestion
 from localai_deploy.domain.spec import Choices
 from localai_deploy.errors import InputError, LocalaiError
 from localai_deploy.inventory import KNOWN_VARIABLES, InventoryHost, Secrets, unknown_variable
+from localai_deploy.inventory_gateway import with_gateway
 from localai_deploy.provisioner.variables import role_variables
 from localai_deploy.targets.play_host import PlayHost, Runs
 from localai_deploy.workflow.observe import PlannedHost, look_at, record_of, resolved
@@ -19,6 +21,20 @@ from localai_deploy.workflow.telling import Say
 
 _HOST_STEPS = tuple(kind.value for kind in HOST_STEPS)
 _TAGS = f"--tags takes {', '.join(TAGS)}, or steps: {', '.join(_HOST_STEPS)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """What a gateway needs to know of the play's inventory.
+
+    :param gateways: hosts of group ``gateway``.
+    :param replicas: hosts of group ``inference``.
+    :param variables_of: a host's variables as Ansible resolved them.
+    """
+
+    gateways: Sequence[str]
+    replicas: Sequence[str]
+    variables_of: Callable[[str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +50,13 @@ class HostPlay:
     warnings: tuple[str, ...]
 
 
-def host_play(
-    name: str, variables: Mapping[str, Any], runs: Runs, steps: frozenset[str], say: Say
-) -> HostPlay:
+def host_play(name: str, groups: Groups, runs: Runs, steps: frozenset[str], say: Say) -> HostPlay:
     """Look at a host through Ansible's connection and resolve its deployment, as ``plan`` does.
 
-    :param variables: the host's variables as Ansible resolved them.
     :param steps: those that are wanted (:func:`steps_of`).
     :raises LocalaiError: the plan is blocked, or an input is wrong (exit 2).
     """
-    host = _host(name, variables)
+    host = _with_gateway(_host(name, groups.variables_of(name)), groups)
     target = PlayHost(name, runs)
     facts = look_at(target, say, None)
     devices = tuple((record_of(facts) or {}).get("devices", ()))
@@ -81,10 +94,7 @@ def _named(tags: Sequence[str]) -> frozenset[str]:
 
 
 def _host(name: str, variables: Mapping[str, Any]) -> InventoryHost:
-    ours = {key: Sourced(value, "inventory") for key, value in variables.items() if key.startswith(PREFIX)}
-    for key in ours:
-        if key not in KNOWN_VARIABLES:
-            raise unknown_variable(key, f"variables of {name}")
+    ours = _ours(name, variables)
     if variables.get("localai_node") and variables.get("ansible_host", name) == name:
         raise LocalaiError(
             "vm-not-an-entry",
@@ -95,3 +105,21 @@ def _host(name: str, variables: Mapping[str, Any]) -> InventoryHost:
     return InventoryHost(
         name, PlayHost.connection, settings, Secrets(hub_token=os.environ.get("HF_TOKEN", ""))
     )
+
+
+def _ours(name: str, variables: Mapping[str, Any]) -> dict[str, Sourced]:
+    ours = {key: Sourced(value, "inventory") for key, value in variables.items() if key.startswith(PREFIX)}
+    for key in ours:
+        if key not in KNOWN_VARIABLES:
+            raise unknown_variable(key, f"variables of {name}")
+    return ours
+
+
+def _with_gateway(host: InventoryHost, groups: Groups) -> InventoryHost:
+    """The same host with its gateway; only the gateway's host looks at the others' variables."""
+    inventory = "the play's inventory"
+    if not groups.gateways or host.name != gateway_host(groups.gateways, groups.replicas, inventory):
+        return host
+    replicas = {name: _ours(name, groups.variables_of(name)) for name in groups.replicas}
+    (found,) = with_gateway([host], groups.gateways, replicas, inventory)
+    return found

@@ -9,6 +9,7 @@ from typing import Any
 from localai_deploy.domain.deployment import Deployment, is_our_record
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
 from localai_deploy.domain.fit.wish import UBATCH
+from localai_deploy.domain.gateway import Gateway
 from localai_deploy.domain.gpu.host_driver import HostDriver, driver_of
 from localai_deploy.domain.lock import EnvironmentLock
 from localai_deploy.domain.planning import make_plan
@@ -114,6 +115,8 @@ def _spec(host: InventoryHost, record: Mapping[str, Any]) -> HostSpec:
         conda_provider=record["conda_provider"],
         conda_channel=record["conda_channel"],
         devices=tuple(record.get("devices", ())),
+        clients=tuple(record["service"].get("clients", ())),
+        gateway=Gateway.from_record(record["gateway"]) if "gateway" in record else None,
         driver_source=host.settings["localai_driver"].value,
     )
 

@@ -124,7 +124,12 @@ def _remove_from_hosts(
 ) -> dict[str, HostOutcome]:
     with ExitStack() as stack:
         hosts = [
-            ProjectHost(one.host.name, one.target.inventory_variables(), _removal_variables(one))
+            ProjectHost(
+                one.host.name,
+                one.target.inventory_variables(),
+                _removal_variables(one),
+                is_gateway=one.facts is not None and one.facts.gateway is not None,
+            )
             for one in removals
         ]
         secrets = {one.host.name: one.host.secrets for one in removals}

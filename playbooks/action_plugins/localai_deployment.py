@@ -6,7 +6,7 @@ Needs the Python package localai-deploy in the environment of ansible-playbook; 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -16,7 +16,7 @@ from ansible.utils.display import Display
 try:
     from localai_deploy.errors import LocalaiError
     from localai_deploy.targets.executor import Completed
-    from localai_deploy.workflow.play import host_play, steps_of
+    from localai_deploy.workflow.play import Groups, host_play, steps_of
 except ImportError as error:
     MISSING: ImportError | None = error
 else:
@@ -38,11 +38,12 @@ class ActionModule(ActionBase):
                 f"{MISSING}: install localai-deploy into the environment of ansible-playbook "
                 "(pipx inject ansible-core localai-deploy, or pip install)"
             )
-        variables = self._own_variables(task_vars or {})
         tags, skipped = (self._task.args.get(name, []) for name in ("tags", "skipped"))
         name = (task_vars or {})["inventory_hostname"]
         try:
-            play = host_play(name, variables, self._runs, steps_of(tags, skipped), display.v)
+            play = host_play(
+                name, self._groups(task_vars or {}), self._runs, steps_of(tags, skipped), display.v
+            )
         except LocalaiError as error:
             lines = filter(None, (error.what, error.why, error.hint))
             raise AnsibleActionFail(f"{chr(10).join(lines)} [{error.error_id}]") from None
@@ -54,9 +55,22 @@ class ActionModule(ActionBase):
             "ansible_facts": dict(play.variables),
         }
 
-    def _own_variables(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        wanted = [key for key in task_vars if key.startswith("localai_") or key == "ansible_host"]
-        return {key: _plain(self._templar.template(task_vars[key])) for key in wanted}
+    def _groups(self, task_vars: dict[str, Any]) -> Groups:
+        groups = task_vars["groups"]
+
+        def variables_of(name: str) -> dict[str, Any]:
+            own = name == task_vars["inventory_hostname"]
+            return self._variables(task_vars if own else task_vars["hostvars"][name])
+
+        return Groups(
+            [str(one) for one in groups.get("gateway", [])],
+            [str(one) for one in groups.get("inference", [])],
+            variables_of,
+        )
+
+    def _variables(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = [key for key in found if key.startswith("localai_") or key == "ansible_host"]
+        return {str(key): _plain(self._templar.template(found[key])) for key in wanted}
 
     def _runs(self, argv: Sequence[str], stdin: bytes) -> Completed:
         done = self._low_level_execute_command(shlex.join(argv), sudoable=True, in_data=stdin)

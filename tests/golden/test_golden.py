@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -17,6 +19,7 @@ from localai_deploy.cli.plan_text import plan_lines
 from localai_deploy.domain.connection import parse_destination
 from localai_deploy.domain.deployment import Deployment
 from localai_deploy.domain.facts import HostFacts
+from localai_deploy.domain.gateway import gateway_of
 from localai_deploy.domain.lock import EnvironmentLock
 from localai_deploy.domain.plan import HostPlan
 from localai_deploy.domain.planning import make_plan
@@ -33,11 +36,19 @@ CASES = sorted(path.parent for path in HERE.glob("cases/*/spec.yml"))
 LOCKS = yaml.safe_load((HERE / "locks.yml").read_text())
 
 
+def sourced(settings: dict[str, Any]) -> dict[str, Sourced]:
+    return {key: Sourced(value, "spec.yml") for key, value in settings.items()}
+
+
 def load(case: Path) -> tuple[HostPlan, HostFacts, Deployment]:
     spec_data = yaml.safe_load((case / "spec.yml").read_text())
-    layer = {key: Sourced(value, "spec.yml") for key, value in spec_data["settings"].items()}
+    layer = sourced(spec_data["settings"])
     connection = parse_destination(spec_data["destination"])
     spec = host_spec(connection.destination, connection, resolve_settings([layer]))
+    if others := spec_data.get("gateway"):
+        own = resolve_settings([layer])
+        settings = {name: resolve_settings([sourced(one)]) for name, one in others.items()}
+        spec = replace(spec, gateway=gateway_of(own, {spec.name: own} | settings))
     facts = HostFacts.from_data(json.loads((case / "facts.json").read_text()))
     models = tuple(ModelFile(**model) for model in spec_data["models"])
     spec, about_driver = with_driver(spec, facts)
@@ -49,7 +60,9 @@ def outputs(case: Path) -> dict[str, str]:
     plan, facts, deployment = load(case)
     text = click.unstyle("\n".join(plan_lines(plan, facts))) + "\n"
     variables = {"ansible_connection": "local"} if deployment.spec.connection.kind == "local" else {}
-    files = rendered_files([ProjectHost(deployment.spec.name, variables, role_variables(deployment))])
+    is_gateway = deployment.spec.gateway is not None
+    host = ProjectHost(deployment.spec.name, variables, role_variables(deployment), is_gateway=is_gateway)
+    files = rendered_files([host])
     return {
         "plan.txt": text,
         "plan.json": json.dumps(plan.to_data(), indent=2) + "\n",

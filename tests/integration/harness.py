@@ -49,8 +49,8 @@ class KillPoint:
         return f"{self.command}: {self.step.value}, {self.moment.value}, then {self.then}"
 
 
-LAB_STEPS = tuple(kind for kind in HOST_STEPS if kind is not StepKind.DRIVER)
-"""The lab's hosts have no card, so none gets a driver."""
+LAB_STEPS = tuple(kind for kind in HOST_STEPS if kind not in {StepKind.DRIVER, StepKind.GATEWAY})
+"""The lab's hosts have no card, so none gets a driver; a gateway is about several hosts."""
 
 SPECIAL = {
     StepKind.MODELS: Moment.DOWNLOAD,

@@ -5,11 +5,7 @@ One host stands for all: by its right password, by a wrong one, and beside one t
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +15,7 @@ import pytest
 import yaml
 
 from tests.integration.controller import host_variables
+from tests.integration.plain import Recap, known_host_args, play_site
 from tests.integration.product import User
 from tests.lab.content import Content
 from tests.lab.fixtures import unique_name
@@ -30,7 +27,6 @@ pytestmark = pytest.mark.host
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "inventories" / "example"
-PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 WRONG = "wrong-7c1"
 DOWN = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_user": "nobody"}
 
@@ -49,28 +45,13 @@ class Home:
 
     def say(self, name: str, **more: Any) -> None:
         """Variables of a host, beside those of the example."""
-        host_key = f"-o UserKnownHostsFile={self.host.known_hosts} -o StrictHostKeyChecking=yes -F none"
-        variables = host_variables(self.host) | {"ansible_ssh_common_args": host_key} | more
+        trusted = {"ansible_ssh_common_args": known_host_args(self.host)}
+        variables = host_variables(self.host) | trusted | more
         path = self.inventories[1] / "host_vars" / f"{name}.yml"
         path.write_text(yaml.safe_dump(variables))
 
-    def play(self, *words: str) -> tuple[dict[str, dict[str, int]], str]:
-        """Run the playbook; the recap's counts by host, and all that was printed."""
-        done = subprocess.run(
-            [PLAYBOOK, *self.words, str(ROOT / "playbooks" / "site.yml"), *words],
-            cwd="/",
-            env={"HOME": str(self.user.home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        printed = done.stdout + done.stderr
-        lines = re.findall(r"^(\w+)\s+: (ok=.*)$", done.stdout.rpartition("PLAY RECAP")[2], re.MULTILINE)
-        recap = {host: {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", text)} for host, text in lines}
-        assert recap, printed
-        return recap, printed
+    def play(self, *words: str) -> tuple[Recap, str]:
+        return play_site(self.user.home, self.inventories, *words)
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +73,12 @@ def home(
 
 
 @pytest.fixture(scope="module")
-def first(home: Home) -> tuple[dict[str, dict[str, int]], str]:
+def first(home: Home) -> tuple[Recap, str]:
     """The first run, beside a host that is down."""
     return home.play("--limit", "nas,desktop")
 
 
-def test_plain_ansible_runs_it(home: Home, first: tuple[dict[str, dict[str, int]], str]) -> None:
+def test_plain_ansible_runs_it(home: Home, first: tuple[Recap, str]) -> None:
     """The first time it installs, the second time nothing is left to do; who is down stops nobody."""
     recap, printed = first
     assert (recap["nas"]["failed"], recap["desktop"]["unreachable"]) == (0, 1), printed

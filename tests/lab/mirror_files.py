@@ -25,7 +25,7 @@ def mirror_content(lab: Lab) -> MirrorContent:
     lab.files.mkdir(parents=True, exist_ok=True)
     return MirrorContent(
         conda=content / "conda",
-        pypi=content / "pypi",
+        pypi=(content / "pypi", content / "gateway-wheels"),
         files=lab.files,
         debian_cache=lab.debian_cache,
         hub=lambda: _repositories(content / "models"),

@@ -23,14 +23,14 @@ class MirrorContent:
     """The folders a mirror serves. A missing one is as an empty one.
 
     :param conda: parent of channels (``conda-forge/linux-64/repodata.json`` below it).
-    :param pypi: flat folder of wheels.
+    :param pypi: flat folders of wheels.
     :param files: arbitrary files for ``/files/…``.
     :param debian_cache: where forwarded Debian files are kept.
     :param hub: gives the hub's repositories; asked at every request, so that content may come later.
     """
 
     conda: Path
-    pypi: Path
+    pypi: tuple[Path, ...]
     files: Path
     debian_cache: Path
     hub: Repositories
@@ -42,7 +42,7 @@ def routes_of(content: MirrorContent) -> dict[str, Route]:
         "conda": file_tree(content.conda),
         "files": file_tree(content.files),
         "hf": Hub(content.hub),
-        "pypi": simple_index(content.pypi),
+        "pypi": simple_index(*content.pypi),
         "debian": _debian("debian", content),
         "debian-security": _debian("debian-security", content),
     }
@@ -52,12 +52,12 @@ def _debian(archive: str, content: MirrorContent) -> Route:
     return DebianArchive(lambda: upstream_of(archive), content.debian_cache / archive)
 
 
-def simple_index(wheels: Path) -> Route:
-    """A simple index (PEP 503) of a flat folder: ``simple/``, ``simple/NAME/`` and ``files/FILE``."""
+def simple_index(*folders: Path) -> Route:
+    """A simple index (PEP 503) of flat folders: ``simple/``, ``simple/NAME/`` and ``files/FILE``."""
 
     def route(request: Request) -> Answer:
         kind, _, rest = request.path.partition("/")
-        found = sorted(wheels.glob("*.whl"))
+        found = sorted(wheel for folder in folders for wheel in folder.glob("*.whl"))
         if kind == "files":
             return next((answer_file(wheel) for wheel in found if wheel.name == rest), not_found())
         if kind != "simple":

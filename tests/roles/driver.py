@@ -101,6 +101,25 @@ class Driver:
         task = {"name": f"{tasks} {role}", "ansible.builtin.import_role": {"name": role, "tasks_from": tasks}}
         return self._run({"tasks": [task]}, {self.host: variables}, (), good=good)
 
+    def converge_one(
+        self,
+        host: LabHost,
+        hosts: Sequence[LabHost],
+        roles: Sequence[str],
+        variables: Mapping[str, Mapping[str, Any]],
+        *,
+        check: bool = False,
+        uninstall: bool = False,
+    ) -> Run:
+        """Run roles on one host of an inventory that knows more."""
+        entry = {"tasks_from": "uninstall"} if uninstall else {}
+        tasks = [
+            {"name": f"Role {role}", "ansible.builtin.import_role": {"name": role} | entry} for role in roles
+        ]
+        wanted = {one: variables[one.name] for one in hosts}
+        play = {"hosts": host.name, "tasks": tasks}
+        return self._run(play, wanted, ("--check", "--diff") if check else (), good=True)
+
     def uninstall(self, roles: Sequence[str], variables: Mapping[str, Any], *, check: bool = False) -> Run:
         """Run the roles' uninstall tasks, last role first."""
         tasks = [

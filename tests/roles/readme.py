@@ -31,6 +31,19 @@ archive is installed anew, and only that. Files outside `bin/` of more than 64 M
 prefix without one good package is made from nothing; a directory that is no conda environment is refused.
 Nothing of the rattler provider stays on the host. An archive whose SHA-256 differs is refused.
 """,
+    "gateway": """
+[LiteLLM](https://docs.litellm.ai)'s proxy in a Python environment of its own; `files/requirements.in` tells
+how its lock is made, and pip takes nothing that is not in it by hash. It runs by role `service`, as a user
+that lives as long as the service, and may talk with loopback, the replicas and `gateway_clients` alone. Of
+LiteLLM's paths it serves `/v1/models`, `/v1/chat/completions`, `/v1/completions` and `/v1/embeddings`, and
+`/health/liveliness` without a key.
+
+Each replica's key is read on its host (a host of the same inventory) and written on the gateway's, readable
+by root; where that host cannot be asked, the key that was taken before stays. A request that fails is given
+to a replica anew. The first failure takes a replica out, and so does a look at its health: a completion of
+one token every `gateway_health_interval_s`. One that answers late is busy and stays in; one that takes no
+connection for three seconds is down. Servers whose `model` is the same are replicas of each other.
+""",
     "llama_cpp": """
 Changes nothing but its record: `llama-server` must belong to the locked package, have the hash that was
 recorded when it was installed, and answer `--version` as an unprivileged user.

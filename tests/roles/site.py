@@ -40,6 +40,19 @@ class Site:
             if rate:
                 self._tc("add", wire, "tbf", "rate", rate, "burst", "64kb", "latency", "400ms")
 
+    def silence_second(self) -> None:
+        """Let nothing that the second host sends reach the first; nobody is told."""
+        self._way_back("blackhole")
+
+    def hear_second(self) -> None:
+        """Inverse of :meth:`silence_second`."""
+        self._way_back("unicast", "dev", "site0")
+
+    def _way_back(self, kind: str, *words: str) -> None:
+        first, second = self.hosts[:2]
+        inside = ("ip", "-netns", second.network.namespace)
+        run(*inside, "route", "replace", kind, f"{first.address}/32", *words)
+
     def cut(self) -> None:
         """Pull the wires."""
         for wire in self._wires():

@@ -22,7 +22,8 @@ def defaults_of(role: str) -> dict[str, Any]:
 
 
 def test_the_roles() -> None:
-    assert NAMES == ("base", "conda", "llama_cpp", "model_store", "nvidia_driver", "service", "vfio")
+    names = ("base", "conda", "gateway", "llama_cpp", "model_store", "nvidia_driver", "service", "vfio")
+    assert names == NAMES
 
 
 @pytest.mark.parametrize("role", NAMES)

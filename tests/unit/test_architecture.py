@@ -31,6 +31,7 @@ LAYERS = {
     "inventory_check": 3,
     "inventory_file": 2,
     "inventory_files": 3,
+    "inventory_gateway": 3,
     "inventory_new": 3,
     "inventory_query": 3,
     "inventory_sources": 3,

@@ -232,6 +232,36 @@ def test_a_password_of_several_lines_is_refused_unseen(tmp_path: Path, written: 
     assert "first" not in str(caught.value) + caught.value.hint
 
 
+GATEWAY = "gateway:\n  hosts:\n    den:\n      localai_api_gateway_port: 4001\n"
+
+
+def test_the_gateway_knows_all_replicas_whichever_are_asked_for(inventory: Path) -> None:
+    (inventory / "gateway.yml").write_text(GATEWAY)
+    (den,) = load_hosts(["den"], inventory, NO_FLAGS)
+    assert den.gateway is not None
+    assert (den.gateway.port, den.spec().gateway) == (4001, den.gateway)
+    assert [(one.name, one.port, one.model) for one in den.gateway.replicas] == [
+        ("nas", 9000, "a"),
+        ("den", 8000, "a"),
+    ]
+    (nas,) = load_hosts(["nas"], inventory, NO_FLAGS)
+    assert nas.gateway is None
+    assert load_hosts([], inventory, NO_FLAGS, limit="den") == [den]
+    assert load_hosts([], inventory, NO_FLAGS, limit="nas") == [nas]
+
+
+@pytest.mark.parametrize(
+    ("group", "error_id"),
+    [("    nas:\n", "gateway-several"), ("", "gateway-not-inference")],
+)
+def test_group_gateway_is_checked(inventory: Path, group: str, error_id: str) -> None:
+    hosts = GATEWAY + group if group else GATEWAY.replace("den", "printer")
+    (inventory / "gateway.yml").write_text(hosts)
+    with pytest.raises(InputError) as caught:
+        load_hosts([], inventory, NO_FLAGS)
+    assert caught.value.error_id == error_id
+
+
 def test_a_host_knows_where_it_is_listed_and_where_its_password_is(inventory: Path) -> None:
     (inventory / "host_vars" / "nas" / "vault.yml").write_text("---\nansible_become_pass: secret\n")
     nas, den = load_hosts([], inventory, NO_FLAGS)

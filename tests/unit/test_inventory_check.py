@@ -176,3 +176,17 @@ def test_groups_and_names_of_other_tools_are_none_of_ours(home: Path) -> None:
     (home / "README.md").write_text("localai_what=1\n")
     (home / "script.cfg").write_text("[defaults]\nlocalai_x = 1\n")
     assert check(home).problems == []
+
+
+@pytest.mark.parametrize(
+    ("gateways", "error_id"),
+    [
+        ("nas:", None),
+        ("nas:\n    den:", "gateway-several"),
+        ("printer:", "gateway-not-inference"),
+        ("den:\n      localai_models: []", "gateway-model-open"),
+    ],
+)
+def test_group_gateway(home: Path, gateways: str, error_id: str | None) -> None:
+    (home / "gateway.yml").write_text(f"gateway:\n  hosts:\n    {gateways}\n")
+    assert [one.error.error_id for one in check(home).problems] == ([error_id] if error_id else [])

@@ -98,6 +98,12 @@ def test_its_comments_are_right_values_too(tmp_path: Path) -> None:
     assert node.guest_ssh_args == ("-o", "ProxyJump=admin@192.0.2.5")
     assert len(before) > 25
 
+    (copy / "gateway.yml").write_text("gateway: {hosts: {nas: }}\n")
+    gateway = hosts_of(copy)["nas"].gateway
+    assert gateway is not None
+    assert (gateway.endpoint, gateway.clients) == ("http://192.0.2.10:4000", ("192.0.2.0/24",))
+    assert ("llm", "192.0.2.77") in [(one.name, one.address) for one in gateway.replicas]
+
 
 def test_comments_tell_the_defaults() -> None:
     """``localai_cores: 8  # 4``: what stands behind a value is what it would be without it."""

@@ -22,7 +22,7 @@ def facts_of(case: str) -> HostFacts:
 
 
 CLEAN = facts_of("debian13-clean")
-DEPLOYED = facts_of("debian13-deployed")
+DEPLOYED = replace(facts_of("debian13-deployed"), gateway=UnitFact("loaded", "active", "running"))
 ONE_FILE = FileFact(sha256="", mode="0600", size=1)
 
 
@@ -47,6 +47,7 @@ def test_every_step_left_something_on_a_deployed_host() -> None:
         (replace(CLEAN, files={"/etc/localai-deploy/api-key": ONE_FILE}), StepKind.SERVICE),
         (replace(CLEAN, unit=UnitFact(load_state="loaded")), StepKind.SERVICE),
         (replace(CLEAN, files={"/usr/local/lib/localai-deploy/model_store.py": ONE_FILE}), StepKind.MODELS),
+        (replace(CLEAN, gateway=UnitFact()), StepKind.GATEWAY),
         (replace(CLEAN, driver={"version": ""}), StepKind.DRIVER),
         (replace(CLEAN, runtime={"name": "llama.cpp"}), StepKind.RUNTIME),
         (replace(CLEAN, lock={"packages": []}), StepKind.ENVIRONMENT),

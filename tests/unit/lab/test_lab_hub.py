@@ -31,7 +31,7 @@ def endpoint(tmp_path, monkeypatch):
         REPOSITORY: HubRepository(commit_of(REPOSITORY), files),
         GATED: HubRepository(commit_of(GATED), files, gated=True),
     }
-    content = MirrorContent(tmp_path, tmp_path, tmp_path, tmp_path, hub=lambda: repositories)
+    content = MirrorContent(tmp_path, (), tmp_path, tmp_path, hub=lambda: repositories)
     with Mirror(content) as mirror:
         yield f"{mirror.listen('127.0.0.1')}/hf"
 

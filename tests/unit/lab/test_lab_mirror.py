@@ -34,7 +34,7 @@ def content(tmp_path):
     file = HubFile(tmp_path / "files" / "a.bin", hashlib.sha256(BODY).hexdigest())
     return MirrorContent(
         conda=tmp_path / "conda",
-        pypi=tmp_path / "pypi",
+        pypi=(tmp_path / "pypi", tmp_path / "absent"),
         files=tmp_path / "files",
         debian_cache=tmp_path / "debian",
         hub=lambda: {"o/r": HubRepository("c" * 40, {"a.gguf": file})},
@@ -235,7 +235,7 @@ def make_wheel(directory, name, version):
 
 
 def test_pip_downloads_from_the_index(client, content, tmp_path):
-    wheel = make_wheel(content.pypi, "lab_sample", "1.2.0")
+    wheel = make_wheel(content.pypi[0], "lab_sample", "1.2.0")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     requirements = tmp_path / "requirements.txt"
     requirements.write_text(f"Lab.Sample==1.2.0 --hash=sha256:{digest}\n")

@@ -10,6 +10,7 @@ from verifier_doubles import (
     DIGESTS,
     ENDPOINT,
     EXPECTED,
+    GATEWAY,
     MODEL,
     PREFIX,
     RECORD,
@@ -28,6 +29,9 @@ CHECKS = [
     "executable",
     "command-line",
     "devices-present",
+    "gateway-completion",
+    "gateway-key",
+    "gateway-models",
     "hardening",
     "port-bound",
     "key-file",
@@ -266,6 +270,7 @@ def test_a_stopped_service_is_red_wherever_it_is_needed() -> None:
     found = verdicts(state=changed(state, "files", []), endpoint={"error": "Connection refused"})
     green = {"record", "environment-locked", "devices-present", "key-file", "hardening", "model-hash"}
     of_cards = {one for one in CHECKS if one.startswith("gpu-")} | {"bench"}
+    green |= {one for one in CHECKS if one.startswith("gateway-")}
     assert red(found) - of_cards == set(CHECKS) - green - of_cards
     assert found["completion"][1] == "the API does not answer: Connection refused"
 
@@ -378,3 +383,51 @@ def test_the_planned_layers_are_on_the_card() -> None:
 def test_another_offload_than_planned_is_red(log: list[str], planned: int, detail: str) -> None:
     outcome, why = offload(log, planned)
     assert (outcome, detail in why) == ("fail", True)
+
+
+GATEWAY_FAULTS: list[tuple[str, str, Any, str]] = [
+    ("gateway-key", "without_key/GET ~v1~models", 200, "GET /v1/models gives 200 without a key, not 401"),
+    ("gateway-key", "wrong_key/POST ~v1~embeddings", 0, "gives no answer with a wrong key, not 401"),
+    ("gateway-key", "without_key/GET ~docs", 200, "GET /docs gives 200 without a key, not 404"),
+    ("gateway-key", "without_key/POST ~key~generate", 401, "gives 401 without a key, not 404"),
+    ("gateway-key", "key_file", None, "gateway-api-key is not there"),
+    ("gateway-key", "key_file/mode", "0644", "is not root's alone (mode 0644)"),
+    ("gateway-key", "key_file/uid", 998, "is not root's alone"),
+    ("gateway-key", "key_file/shortest_key", 0, "a key has 0 characters"),
+    ("gateway-key", "replica_keys_mode", "0640", "replica-keys.json has mode 0640, not 0600"),
+    ("gateway-key", "replica_keys_mode", "", "has mode (absent), not 0600"),
+    ("gateway-models", "models", {"status": 200, "names": []}, "it lists [], not ['small']"),
+    ("gateway-models", "models/names", ["other", "small"], "it lists ['other', 'small']"),
+    ("gateway-completion", "completions/0/status", 500, "small: 500"),
+    ("gateway-completion", "completions/0/status", 0, "small: no answer"),
+    ("gateway-completion", "completions/0/text", " ", "small: the answer is empty"),
+    ("gateway-completion", "completions/0/replica", "gamma", "names gamma, none of ['alpha', 'beta']"),
+    ("gateway-completion", "completions/0/replica", "", "the answer names nobody"),
+    ("gateway-completion", "completions", [], "no model was asked"),
+]
+
+
+@pytest.mark.parametrize(("check_id", "path", "value", "text"), GATEWAY_FAULTS)
+def test_a_fault_of_the_gateway_is_told_by_its_check(check_id: str, path: str, value: Any, text: str) -> None:
+    keys = path.split("/")
+    faulty = changed_at(GATEWAY, [key.replace("~", "/") for key in keys], value)
+    found = verdicts(gateway=faulty)
+    assert red(found) == {check_id}
+    assert text in found[check_id][1]
+
+
+def changed_at(data: Any, keys: list[str], value: Any) -> Any:
+    """A copy of ``data`` with one value replaced."""
+    first, *rest = keys
+    new = changed_at(data[int(first) if isinstance(data, list) else first], rest, value) if rest else value
+    if isinstance(data, list):
+        return [new if number == int(first) else one for number, one in enumerate(data)]
+    return {**data, first: new}
+
+
+def test_a_gateway_that_is_down_fails_all_its_checks() -> None:
+    assert red(verdicts(gateway={"error": "Connection refused"})) == {
+        "gateway-completion",
+        "gateway-key",
+        "gateway-models",
+    }

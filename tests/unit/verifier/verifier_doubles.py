@@ -17,10 +17,11 @@ from gpu_samples import BENCH, GPU, WORK
 
 from localai_deploy.verifier import checks
 from localai_deploy.verifier.checking import declaration
-from localai_deploy.verifier.evidence import EndpointAnswers, HostState, ModelDigests
+from localai_deploy.verifier.evidence import EndpointAnswers, GatewayAnswers, HostState, ModelDigests
 from localai_deploy.verifier.expectations import Expected
 from localai_deploy.verifier.gpu_evidence import GpuState, GpuWork
 from localai_deploy.verifier.probes import bootstrap
+from localai_deploy.verifier.questions import GATEWAY_MUST_BE_ABSENT, GATEWAY_MUST_REFUSE, name_of
 
 PREFIX = "/opt/localai-deploy/envs/llama_cpp"
 SERVER = f"{PREFIX}/bin/llama-server"
@@ -46,6 +47,15 @@ RECORD = {
     "parallel": 2,
     "gpu_layers": 31,
     "devices": ["10de:22ba", "10de:2684"],
+    "gateway": {
+        "bind": "127.0.0.1",
+        "port": 4000,
+        "clients": [],
+        "replicas": [
+            {"name": "alpha", "address": "127.0.0.1", "port": 8080, "model": "small"},
+            {"name": "beta", "address": "192.0.2.8", "port": 8080, "model": "small"},
+        ],
+    },
     "service": {
         "name": "localai-llama-cpp",
         "bind": "127.0.0.1",
@@ -192,6 +202,20 @@ DIGESTS = {
 }
 
 
+GATEWAY: dict[str, Any] = {
+    "error": "",
+    "health_status": 200,
+    "key_file": {"mode": "0600", "uid": 0, "gid": 0, "is_regular": True, "shortest_key": 43},
+    "replica_keys_mode": "0600",
+    "without_key": dict.fromkeys(map(name_of, GATEWAY_MUST_REFUSE), 401)
+    | dict.fromkeys(map(name_of, GATEWAY_MUST_BE_ABSENT), 404),
+    "wrong_key": dict.fromkeys(map(name_of, GATEWAY_MUST_REFUSE), 401)
+    | dict.fromkeys(map(name_of, GATEWAY_MUST_BE_ABSENT), 404),
+    "models": {"status": 200, "names": ["small"]},
+    "completions": [{"model": "small", "status": 200, "replica": "beta", "text": "Paris.", "error": ""}],
+}
+
+
 def changed(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     """A copy of ``data`` with the value at ``path`` (``a/b/0``) replaced."""
     found = copy.deepcopy(data)
@@ -211,6 +235,7 @@ def verdicts(
     state: dict[str, Any] = STATE,
     endpoint: dict[str, Any] = ENDPOINT,
     digests: dict[str, Any] = DIGESTS,
+    gateway: dict[str, Any] = GATEWAY,
     gpu: dict[str, Any] = GPU,
     work: dict[str, Any] = WORK,
     bench: dict[str, Any] = BENCH,
@@ -222,6 +247,7 @@ def verdicts(
         "endpoint": EndpointAnswers.from_data(endpoint),
         "digests": ModelDigests(**digests),
         "devices": Expected.from_data(expected).devices,
+        "gateway": GatewayAnswers.from_data(gateway),
         "planned_card": Expected.from_data(expected).devices,
         "gpu": GpuState.from_data(gpu),
         "work": GpuWork.from_data(work),

@@ -9,7 +9,7 @@ import pytest
 
 from localai_deploy.domain.plan import HOST_STEPS, ROLE_OF
 from localai_deploy.errors import InputError, LocalaiError
-from localai_deploy.workflow.play import host_play, steps_of
+from localai_deploy.workflow.play import Groups, host_play, steps_of
 
 ALL = {kind.value for kind in HOST_STEPS}
 
@@ -22,10 +22,11 @@ def never(argv: Sequence[str], stdin: bytes) -> NoReturn:
     ("tags", "skipped", "left"),
     [
         (["all"], [], ALL),
-        (["models"], [], {"prepare", "models", "service"}),
-        (["models", "verify"], [], {"prepare", "models", "service", "verify"}),
+        (["models"], [], {"prepare", "models", "service", "gateway"}),
+        (["models", "verify"], [], {"prepare", "models", "service", "gateway", "verify"}),
+        (["gateway"], [], {"prepare", "gateway"}),
         (["environment"], [], {"environment"}),
-        (["all"], ["models"], ALL - {"prepare", "models", "service"}),
+        (["all"], ["models"], ALL - {"prepare", "models", "service", "gateway"}),
         (["runtime"], ["runtime"], set()),
     ],
 )
@@ -55,5 +56,22 @@ def test_every_role_is_of_a_step_that_tags_can_name() -> None:
 )
 def test_refused_before_the_host_is_touched(variables: dict[str, object], error_id: str) -> None:
     with pytest.raises(LocalaiError) as caught:
-        host_play("llm", variables, never, frozenset(ALL), print)
+        host_play("llm", Groups([], ["llm"], lambda _: variables), never, frozenset(ALL), print)
+    assert caught.value.error_id == error_id
+
+
+@pytest.mark.parametrize(
+    ("gateways", "host", "error_id"),
+    [
+        (["nas", "den"], "den", "gateway-several"),
+        (["printer"], "den", "gateway-not-inference"),
+        (["nas"], "nas", "gateway-model-open"),
+    ],
+)
+def test_a_wrong_gateway_is_refused_before_the_host_is_touched(
+    gateways: list[str], host: str, error_id: str
+) -> None:
+    variables = {"nas": {"localai_models": ["hf:o/r/a.gguf"]}, "den": {"localai_port": 9000}}
+    with pytest.raises(LocalaiError) as caught:
+        host_play(host, Groups(gateways, ["nas", "den"], variables.__getitem__), never, frozenset(ALL), print)
     assert caught.value.error_id == error_id
