@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from localai_deploy.errors import InputError
 
 IMAGE_SERVERS = ("https://cloud.debian.org", "https://cloud-images.ubuntu.com")
-_PROVEN = frozenset({"images", "apt"})
+_PROVEN = frozenset({"github", "images", "apt"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class Mirrors:
     :param huggingface: base of the model hub.
     :param pypi: a simple index (PEP 503); empty: the host's pip configuration.
     :param miniforge: base of Miniforge's release downloads.
+    :param github: takes the place of ``https://github.com`` for archives of a runtime's releases.
     :param images: takes the place of ``https://HOST`` of Debian's and Ubuntu's image servers.
     :param apt: holds ``debian`` and ``debian-security``, or ``ubuntu``, for guests at their first boot.
     """
@@ -27,6 +28,7 @@ class Mirrors:
     huggingface: str = "https://huggingface.co"
     pypi: str = ""
     miniforge: str = "https://github.com/conda-forge/miniforge/releases/download"
+    github: str = "https://github.com"
     images: str = ""
     apt: str = ""
 

@@ -16,7 +16,8 @@ from localai_deploy.domain.lock import EnvironmentLock
 from localai_deploy.domain.settings import Sourced, resolve_settings
 from localai_deploy.domain.spec import Choices, HostSpec, host_spec
 from localai_deploy.runtimes import solver
-from localai_deploy.workflow.observe import environment_lock, with_driver
+from localai_deploy.workflow.environment_lock import environment_lock
+from localai_deploy.workflow.observe import with_driver
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 LOCKS = yaml.safe_load((GOLDEN / "locks.yml").read_text())
@@ -93,4 +94,24 @@ def test_cuda_of_the_solver_is_the_resolvers(
 
 def test_update_solves_anew(asked: list[dict[str, Any]]) -> None:
     lock_of("card-fresh", "cuda12", update=True)
+    assert len(asked) == 1
+
+
+def test_named_archives_are_taken_for_their_variant_alone(asked: list[dict[str, Any]]) -> None:
+    spec, facts = planned("card-fresh", "cuda12")
+    named = {"cuda12": (f"https://example.org/llama-b7-cuda.tar.gz#sha256={'a' * 64}",)}
+    lock = environment_lock(replace(spec, archives=named), facts, Choices(), lambda _: None)
+    assert [(one.name, one.version) for one in lock.packages] == [("llama.cpp", "7")]
+    assert asked == []
+    of_cpu = environment_lock(
+        replace(spec, archives={"cpu": named["cuda12"]}), facts, Choices(), lambda _: None
+    )
+    assert of_cpu.channel == "conda-forge"
+
+
+def test_without_them_the_channels_packages_are_solved_anew(asked: list[dict[str, Any]]) -> None:
+    spec, facts = planned("card-fresh")
+    named = {"cuda12": (f"https://example.org/llama-b7-cuda.tar.gz#sha256={'a' * 64}",)}
+    lock = environment_lock(replace(spec, archives=named), facts, Choices(), lambda _: None)
+    environment_lock(spec, replace(facts, lock=lock.to_data()), Choices(), lambda _: None)
     assert len(asked) == 1
