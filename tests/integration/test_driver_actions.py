@@ -1,7 +1,7 @@
 """``driver upgrade``, ``rollback`` and ``key`` by the command, with package sources of the shape of Debian's.
 
 A container has neither a card nor a kernel of its own: what the kernel would tell of a card lies in file
-systems mounted over its, and the version of a loaded module follows the installed packages, as after a reboot.
+systems mounted over its, and a loaded module's version follows the installed packages, as after a reboot.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from tests.roles.driver_archive import KERNEL, Archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.lab.content import Content
     from tests.lab.host import LabHost
@@ -44,7 +43,8 @@ FOLLOW = """\
 version=$(dpkg-query -W -f '${Version}' nvidia-kernel-dkms 2>/dev/null | cut -d - -f 1)
 mkdir -p /sys/module/nvidia /proc/driver/nvidia
 printf '%s\\n' "$version" >/sys/module/nvidia/version
-echo "NVRM version: NVIDIA UNIX x86_64 Kernel Module  $version  Tue Nov  4 12:00:00 UTC 2025" >/proc/driver/nvidia/version
+told="NVRM version: NVIDIA UNIX x86_64 Kernel Module  $version  Tue Nov  4 12:00:00 UTC 2025"
+printf '%s\\n' "$told" >/proc/driver/nvidia/version
 [ -n "$version" ] || rm -r /sys/module/nvidia /proc/driver/nvidia
 """
 UNAME = f'#!/bin/sh\n[ "$1" = -r ] && exec echo {KERNEL}\nexec /usr/bin/uname "$@"\n'

@@ -1,4 +1,4 @@
-"""``up`` with a release's archives in place of conda packages: proven, repeated, repaired, upgraded, taken away."""
+"""``up`` from a release's archives: proven, repeated, repaired, upgraded, taken away."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from tests.roles.release_archive import Releases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.lab.content import Content
     from tests.lab.host import LabHost
@@ -98,7 +97,7 @@ def test_a_library_that_was_replaced_is_seen_and_repaired(place: Place) -> None:
     done = place.run("verify", "box", "-o", "json")
     (host,) = done.data["hosts"]
     checks = host["verification"]["checks"] if "verification" in host else host["checks"]
-    assert [one["id"] for one in checks if one["status"] == "failed"] == ["executable"]
+    assert [one["id"] for one in checks if one["outcome"] == "failed"] == ["executable"]
     place.host.root("sh", "-c", f"printf x >> {library}")
     place.up()
 
