@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from localai_deploy.errors import InputError
 
+GITHUB = "https://github.com"
 IMAGE_SERVERS = ("https://cloud.debian.org", "https://cloud-images.ubuntu.com")
 _PROVEN = frozenset({"github", "images", "apt"})
 
@@ -28,7 +29,7 @@ class Mirrors:
     huggingface: str = "https://huggingface.co"
     pypi: str = ""
     miniforge: str = "https://github.com/conda-forge/miniforge/releases/download"
-    github: str = "https://github.com"
+    github: str = GITHUB
     images: str = ""
     apt: str = ""
 
@@ -52,6 +53,10 @@ class Mirrors:
         """Names of the mirrors reached over plain http whose content no pinned hash or signature proves."""
         names = (field.name for field in fields(self) if field.name not in _PROVEN)
         return tuple(name for name in names if getattr(self, name).startswith("http://"))
+
+    def github_url(self, url: str) -> str:
+        """Where a release's archive is fetched from."""
+        return f"{self.github}{url.removeprefix(GITHUB)}" if url.startswith(f"{GITHUB}/") else url
 
     def image_url(self, url: str) -> str:
         """Where a cloud image is fetched from."""

@@ -100,7 +100,9 @@ def _problem(result: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _message(result: Mapping[str, Any]) -> str:
-    """What Ansible and the command said; ssh's farewell of a terminal session is no news."""
+    """What Ansible and the command said, of a loop its failed items; ssh's farewell is no news."""
+    if failed := [one for one in result.get("results", ()) if one.get("failed")]:
+        return "\n".join(map(_message, failed))
     parts = [str(result.get(key, "")).strip() for key in ("msg", "stderr", "module_stderr", "stdout")]
     lines = [line for part in parts for line in part.splitlines()[-_MESSAGE_LINES:]]
     told = dict.fromkeys(line.rstrip() for line in lines if not line.startswith("Shared connection to "))

@@ -97,7 +97,7 @@ def test_a_library_that_was_replaced_is_seen_and_repaired(place: Place) -> None:
     done = place.run("verify", "box", "-o", "json")
     (host,) = done.data["hosts"]
     checks = host["verification"]["checks"] if "verification" in host else host["checks"]
-    assert [one["id"] for one in checks if one["outcome"] == "failed"] == ["executable"]
+    assert [one["id"] for one in checks if one["outcome"] == "fail"] == ["executable"]
     place.host.root("sh", "-c", f"printf x >> {library}")
     place.up()
 

@@ -39,6 +39,12 @@ def test_failure() -> None:
     assert parse_event(raw) == TaskFailed("box", "base", "t", "no\nwhy", {})
 
 
+def test_of_a_loop_the_failed_items_are_told() -> None:
+    items = [{"msg": "fine"}, {"failed": True, "msg": "checksum did not match"}]
+    found = parse_event(event("runner_on_failed", res={"msg": "One or more items failed", "results": items}))
+    assert found == TaskFailed("box", "base", "t", "checksum did not match", {})
+
+
 def test_ignored_failure_is_none() -> None:
     assert parse_event(event("runner_on_failed", ignore_errors=True, res={})) is None
 
