@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from localai_deploy.domain.lock import Variant
     from tests.lab.layout import Lab
     from tests.lab.mirror_client import MirrorClient
     from tests.roles.conftest import Chain
@@ -57,7 +58,7 @@ class Place:
     releases: Releases
     url: str
 
-    def variables(self, *references: str, variant: str = "cuda12") -> dict[str, Any]:
+    def variables(self, *references: str, variant: Variant = "cuda12") -> dict[str, Any]:
         lock = archive_lock(
             parse_archives(references), package="llama.cpp", variant=variant, platform="linux-64"
         ).to_data()
@@ -121,7 +122,8 @@ def test_a_release_is_served_upgraded_and_left_again(place: Place) -> None:
     assert place.run(wanted, check=True).changed == []
 
     newer = place.variables(place.releases.offer(PLATFORM, {**BACKEND, "NEWS": b"newer"}), cudart)
-    assert [task for task in TAKEN if task in place.run(newer).changed] == [TAKEN[0], *TAKEN[2:]]
+    changed = place.run(newer).changed
+    assert [task for task in TAKEN if task in changed] == [TAKEN[0], *TAKEN[2:]]
     (second,) = place.unpacked()
     assert first != second
     assert place.program() == f"{ARCHIVES}/{second}/bin/llama-server"
@@ -140,7 +142,7 @@ def test_a_release_is_served_upgraded_and_left_again(place: Place) -> None:
 def test_it_is_taken_away(place: Place) -> None:
     place.run(place.variables(place.releases.offer(PLATFORM, BACKEND), place.releases.offer_cuda(PLATFORM)))
     place.chain.driver.uninstall(ORDER, {"model_store_purge": True})
-    assert difference(place.chain.clean, place.chain.host.state()) == []
+    assert difference(dict(place.chain.clean), place.chain.host.state()) == []
 
 
 def test_what_is_refused_leaves_the_server_as_it_was(place: Place) -> None:

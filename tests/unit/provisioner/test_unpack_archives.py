@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ BACKEND = b"\x7fELF\0libcudart.so.12\0libcublas.so.12\0libcuda.so.1\0"
 SERVER = {"llama-b7/llama-server": b"server", "llama-b7/libggml-cuda.so": BACKEND}
 CUDA = {"cudart/libcudart.so.12": b"r", "cudart/libcublas.so.12": b"b"}
 
-Content = dict[str, bytes | tarfile.TarInfo]
+Content = Mapping[str, bytes | tarfile.TarInfo]
 
 
 def member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
@@ -113,7 +114,7 @@ def test_cudas_libraries_come_beside_the_server(place: Place) -> None:
     links: Content = {
         "cudart/libcudart.so": member("cudart/libcudart.so", tarfile.SYMTYPE, "libcudart.so.12")
     }
-    place.install(dict(SERVER), {**CUDA, **links}, variant="cuda12")
+    place.install(SERVER, {**CUDA, **links}, variant="cuda12")
     assert place.files() == {
         "bin/llama-server": "server",
         "bin/libggml-cuda.so": BACKEND.decode(errors="replace"),
@@ -126,10 +127,10 @@ def test_cudas_libraries_come_beside_the_server(place: Place) -> None:
 
 
 def test_damage_is_seen_and_repaired_in_a_new_directory(place: Place) -> None:
-    first = place.install(dict(SERVER))["directory"]
+    first = place.install(SERVER)["directory"]
     (place.prefix / "bin" / "llama-server").write_bytes(b"changed")
     assert place.differences()["damaged_files"] == ["bin/llama-server"]
-    second = place.install(dict(SERVER))["directory"]
+    second = place.install(SERVER)["directory"]
     assert second != first
     assert place.differences()["damaged_files"] == []
     assert [str(path) for path in place.archives.iterdir()] == [second]
@@ -138,13 +139,13 @@ def test_damage_is_seen_and_repaired_in_a_new_directory(place: Place) -> None:
 def test_a_conda_environment_is_replaced_and_another_directory_is_not(place: Place) -> None:
     (place.prefix / "conda-meta").mkdir(parents=True)
     (place.prefix / "conda-meta" / "x.json").write_text("{}")
-    place.install(dict(SERVER))
+    place.install(SERVER)
     assert place.prefix.is_symlink()
     assert len(list(place.archives.iterdir())) == 1
     place.prefix.unlink()
     place.prefix.mkdir()
     (place.prefix / "mine").write_text("")
-    assert place.install(dict(SERVER))["error_id"] == "conda-prefix-foreign"
+    assert place.install(SERVER)["error_id"] == "conda-prefix-foreign"
     assert (place.prefix / "mine").exists()
 
 
@@ -168,7 +169,7 @@ BAD: dict[str, Content | bytes] = {
 
 @pytest.mark.parametrize("bad", BAD)
 def test_what_cannot_be_used_leaves_all_as_it_was(place: Place, bad: str) -> None:
-    before = place.install(dict(SERVER))["directory"]
+    before = place.install(SERVER)["directory"]
     content = BAD[bad]
     whole = content if isinstance(content, bytes) else {"a/x": b"x", **content}
     answer = place.install(whole)
@@ -188,9 +189,9 @@ def test_what_cannot_be_used_leaves_all_as_it_was(place: Place, bad: str) -> Non
     ids=["CPU build", "other major", "without CUDA's libraries"],
 )
 def test_no_cuda_for_a_planned_card(
-    place: Place, archives: tuple[dict[str, bytes], ...], variant: str, why: str
+    place: Place, archives: tuple[Content, ...], variant: str, why: str
 ) -> None:
-    answer = place.install(*map(dict, archives), variant=variant)
+    answer = place.install(*archives, variant=variant)
     assert answer["error_id"] == "archive-without-cuda"
     assert answer["why"].endswith(why)
     assert not place.prefix.exists()
