@@ -335,7 +335,7 @@ def main() -> int:
     parser.add_argument("--signed", action="store_true")
     parser.add_argument("names", nargs="*")
     try:
-        print(json.dumps(answer(parser.parse_args())))
+        print(json.dumps(answer(parser.parse_intermixed_args())))
     except Refusal as refusal:
         print(json.dumps(refusal.answer))
         return 3
