@@ -1,4 +1,4 @@
-"""How the role calls its program: options between the command and the names, on every Python that hosts have."""
+"""How the role calls its program: options between command and names, on every Python that hosts have."""
 
 from __future__ import annotations
 
