@@ -42,7 +42,7 @@ TAKEN = [
 ASK = """\
 import json, sys, urllib.request
 key = open("/etc/localai-deploy/api-key").read().strip()
-asked = [{"role": "user", "content": "What is the capital of France?"}]
+asked = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
 body = {"messages": asked, "max_tokens": 24, "temperature": 0}
 request = urllib.request.Request("http://127.0.0.1:8080/v1/chat/completions", json.dumps(body).encode(),
     {"Authorization": "Bearer " + key, "Content-Type": "application/json"})
