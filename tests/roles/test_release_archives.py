@@ -139,6 +139,7 @@ def test_a_release_is_served_upgraded_and_left_again(place: Place) -> None:
     assert place.run(dict(place.chain.variables)).changed == []
 
 
+@pytest.mark.slow
 def test_it_is_taken_away(place: Place) -> None:
     place.run(place.variables(place.releases.offer(PLATFORM, BACKEND), place.releases.offer_cuda(PLATFORM)))
     place.chain.driver.uninstall(ORDER, {"model_store_purge": True})
