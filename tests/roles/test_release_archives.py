@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.roles.conftest import Chain
     from tests.roles.driver import Run
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.slow]
 
 ARCHIVES = "/opt/localai-deploy/archives/llama_cpp"
 PLATFORM = "ubuntu-cuda-12.8-x64"
@@ -139,7 +139,6 @@ def test_a_release_is_served_upgraded_and_left_again(place: Place) -> None:
     assert place.run(dict(place.chain.variables)).changed == []
 
 
-@pytest.mark.slow
 def test_it_is_taken_away(place: Place) -> None:
     place.run(place.variables(place.releases.offer(PLATFORM, BACKEND), place.releases.offer_cuda(PLATFORM)))
     place.chain.driver.uninstall(ORDER, {"model_store_purge": True})
