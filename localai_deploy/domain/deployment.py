@@ -73,6 +73,7 @@ class Deployment:
                 gpu_memory_bytes=self.spec.gpu_memory_bytes,
                 **self._not_usual(),
                 devices=list(self.spec.devices),
+                archives=self._archives(),
             ),
             "service": {
                 "name": self.service_name,
@@ -86,6 +87,9 @@ class Deployment:
             },
             **({"gateway": self.spec.gateway.record()} if self.spec.gateway else {}),
         }
+
+    def _archives(self) -> list[str]:
+        return [f"{one.url}#sha256={one.sha256}" for one in self.lock.packages if self.lock.from_archives]
 
     def _not_usual(self) -> dict[str, Any]:
         """What of the server's cache and batches is not as usual."""

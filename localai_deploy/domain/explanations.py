@@ -20,6 +20,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="The value of --accept-host-key or localai_host_key is checked first.",
         fix="Print it on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
     ),
+    "archive-reference-invalid": Explanation(
+        title="A reference to a runtime's archive cannot be used",
+        cause="It is not https, has no SHA-256, or its file's name does not tell the build.",
+        detection="localai_runtime_archives is checked before a host is looked at.",
+        fix="Write https://HOST/PATH/llama-b11191-….tar.gz#sha256=HEX, as a release's page has the hash.",
+    ),
     "setting-invalid": Explanation(
         title="A setting has a value that it cannot have",
         cause="A typo, or a value of another kind.",

@@ -27,12 +27,20 @@ class LockedPackage:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentLock:
-    """All packages of one environment in one variant, ordered by name."""
+    """All packages of one environment in one variant, ordered by name.
+
+    :param channel: the conda channel that they come from; empty: each ``url`` is an archive's whole address.
+    """
 
     variant: Variant
     platform: str
     channel: str
     packages: tuple[LockedPackage, ...]
+
+    @property
+    def from_archives(self) -> bool:
+        """The packages are a release's archives, and no conda channel's."""
+        return not self.channel
 
     @property
     def digest(self) -> str:

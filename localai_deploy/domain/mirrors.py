@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 
 from localai_deploy.errors import InputError
 
+GITHUB = "https://github.com"
 IMAGE_SERVERS = ("https://cloud.debian.org", "https://cloud-images.ubuntu.com")
-_PROVEN = frozenset({"images", "apt"})
+_PROVEN = frozenset({"github", "images", "apt"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Mirrors:
     :param huggingface: base of the model hub.
     :param pypi: a simple index (PEP 503); empty: the host's pip configuration.
     :param miniforge: base of Miniforge's release downloads.
+    :param github: takes the place of ``https://github.com`` for archives of a runtime's releases.
     :param images: takes the place of ``https://HOST`` of Debian's and Ubuntu's image servers.
     :param apt: holds ``debian`` and ``debian-security``, or ``ubuntu``, for guests at their first boot.
     """
@@ -27,6 +29,7 @@ class Mirrors:
     huggingface: str = "https://huggingface.co"
     pypi: str = ""
     miniforge: str = "https://github.com/conda-forge/miniforge/releases/download"
+    github: str = GITHUB
     images: str = ""
     apt: str = ""
 
@@ -50,6 +53,10 @@ class Mirrors:
         """Names of the mirrors reached over plain http whose content no pinned hash or signature proves."""
         names = (field.name for field in fields(self) if field.name not in _PROVEN)
         return tuple(name for name in names if getattr(self, name).startswith("http://"))
+
+    def github_url(self, url: str) -> str:
+        """Where a release's archive is fetched from."""
+        return f"{self.github}{url.removeprefix(GITHUB)}" if url.startswith(f"{GITHUB}/") else url
 
     def image_url(self, url: str) -> str:
         """Where a cloud image is fetched from."""

@@ -178,7 +178,7 @@ def observe_service(deployment: Deployment, facts: HostFacts) -> Observation:
     if not unit.running:
         state = f"{unit.active_state} ({unit.sub_state})"
         return Observation(State.PARTIAL, f"the unit is {state}", (Change("service", state, "active"),))
-    if unit.exec_path and not unit.exec_path.startswith(f"{deployment.prefix}/"):
+    if unit.exec_path and not unit.exec_path.startswith(_places(deployment)):
         return Observation(
             State.DIFFERENT,
             f"the service runs {unit.exec_path}",
@@ -188,6 +188,12 @@ def observe_service(deployment: Deployment, facts: HostFacts) -> Observation:
     if restarts:
         return Observation(State.DIFFERENT, "the service restarts", restarts)
     return Observation(State.PRESENT, f"{deployment.service_name} is running")
+
+
+def _places(deployment: Deployment) -> tuple[str, ...]:
+    """Where the server's program may lie: of an archive's, the kernel tells the folder behind the prefix."""
+    archives = (f"{paths.archives_dir(deployment.spec.runtime)}/",) if deployment.lock.from_archives else ()
+    return (f"{deployment.prefix}/", *archives)
 
 
 def _reasons_to_restart(deployment: Deployment, facts: HostFacts) -> tuple[Change, ...]:
@@ -296,5 +302,8 @@ def _flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _package_changes(missing: list[LockedPackage], surplus: list[str]) -> tuple[Change, ...]:
-    added = [Change(p.name, "", f"{p.version} {p.build} ({format_bytes(p.size_bytes)})") for p in missing]
+    sizes = [f" ({format_bytes(p.size_bytes)})" if p.size_bytes else "" for p in missing]
+    added = [
+        Change(p.name, "", f"{p.version} {p.build}{size}") for p, size in zip(missing, sizes, strict=True)
+    ]
     return (*added, *(Change(name, "installed", "") for name in surplus))

@@ -30,6 +30,11 @@ def environment_prefix(runtime: str) -> str:
     return f"{PREFIX_DIR}/envs/{runtime}"
 
 
+def archives_dir(runtime: str) -> str:
+    """Where a runtime's release archives are unpacked; the prefix then is a link into it."""
+    return f"{PREFIX_DIR}/archives/{runtime}"
+
+
 def lock_file(runtime: str) -> str:
     """Where a host records which packages its environment holds."""
     return f"{CONFIG_DIR}/locks/{runtime}.json"

@@ -92,10 +92,13 @@ def _reason(kind: StepKind, seen: Observation, deployment: Deployment) -> str:
     if seen.state is State.PRESENT and kind is not StepKind.VERIFY:
         return seen.evidence
     purpose = _PURPOSE_OF_CHANGE.get(kind) if seen.state is State.DIFFERENT else None
+    if kind is StepKind.ENVIRONMENT and deployment.lock.from_archives:
+        purpose = _FROM_ARCHIVES
     wanted = (purpose or _PURPOSE[kind]).format(
         packages=len(deployment.lock.packages),
         download=format_bytes(deployment.lock.download_bytes),
         server=f"{deployment.package.name} {deployment.package.version} {deployment.package.build}",
+        variant=deployment.spec.variant,
         count=len(deployment.models),
         endpoint=deployment.endpoint,
         gateway=deployment.spec.gateway.endpoint if deployment.spec.gateway else "",
@@ -115,6 +118,10 @@ _PURPOSE = {
     StepKind.VERIFY: "prove it: service, port, key, model hash, runtime build, a real completion",
 }
 
+_FROM_ARCHIVES = (
+    "unpack {packages} release archive(s) in place of conda packages, as localai_runtime_archives names them "
+    "for {variant}"
+)
 _PURPOSE_OF_CHANGE = {
     StepKind.PREPARE: "write the new values into the host's record",
     StepKind.SERVICE: "change the service on {endpoint} and start it anew",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from localai_deploy.domain.archives import VARIANTS, checked_archives
 from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.reference import parse_model_reference, repository_of
 from localai_deploy.errors import InputError
@@ -160,6 +161,13 @@ def mirrors(name: str, value: object) -> Mirrors:
     if not isinstance(value, Mapping):
         raise invalid(name, value, "a mapping of mirror names to URLs")
     return Mirrors.from_mapping(value)
+
+
+def archives(name: str, value: object) -> Mapping[str, tuple[str, ...]]:
+    """References of archives by variant."""
+    if not isinstance(value, Mapping):
+        raise invalid(name, value, f"a mapping of {', '.join(VARIANTS)} to archives")
+    return checked_archives(value)
 
 
 def host_key(name: str, value: object) -> str:

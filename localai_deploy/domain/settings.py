@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from localai_deploy.domain.archives import VARIANTS
 from localai_deploy.domain.fit.wish import CACHE_BITS
 from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.setting import (
@@ -19,6 +20,7 @@ from localai_deploy.domain.setting import (
     TEXTS_SCHEMA,
     Setting,
     address,
+    archives,
     boolean,
     channel,
     choice,
@@ -122,9 +124,23 @@ HOST_SETTINGS: tuple[Setting, ...] = (
         "localai_conda_channel", "conda-forge", "channel of the runtime's packages", channel, TEXT_SCHEMA
     ),
     Setting(
+        "localai_runtime_archives",
+        {},
+        "for cpu, cuda12 or cuda13: archives of the runtime's releases (https://…#sha256=…), taken in place "
+        "of the channel's packages; the first one holds the server",
+        archives,
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                variant: {"type": ["array", "string"], "items": {"type": "string"}} for variant in VARIANTS
+            },
+        },
+    ),
+    Setting(
         "localai_mirrors",
         Mirrors(),
-        "base URLs in place of the public ones: conda, huggingface, pypi, miniforge, images, apt",
+        "base URLs in place of the public ones: conda, huggingface, pypi, miniforge, github, images, apt",
         mirrors,
         {
             "type": "object",

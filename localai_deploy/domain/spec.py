@@ -37,6 +37,7 @@ class HostSpec:
     :param devices: vendor and device (``10de:2684``) of what was passed through to it, sorted.
     :param driver_source: as in ``localai_driver``: ``auto``, ``distribution``, ``nvidia``, ``none``.
     :param driver: of its cards; ``None`` without one.
+    :param archives: references of a runtime's release archives, by the variant that they are taken for.
     :param model_cache: another host that is asked first for models; empty: none.
     :param clients: addresses and networks that may reach the API, when it listens beyond loopback.
     :param gateway: what it runs as the host of group ``gateway``.
@@ -69,6 +70,7 @@ class HostSpec:
     ubatch: int = UBATCH
     driver_source: str = "auto"
     driver: HostDriver | None = None
+    archives: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def plans_card(self) -> bool:
@@ -161,6 +163,7 @@ def host_spec(name: str, connection: Connection, settings: Mapping[str, Sourced]
         model_cache=value["localai_model_cache"],
         clients=value["localai_clients"],
         driver_source=value["localai_driver"],
+        archives=value["localai_runtime_archives"],
         wanted_gpu_layers=value["localai_gpu_layers"],
         cache_type_k=value["localai_cache_type_k"],
         cache_type_v=value["localai_cache_type_v"],

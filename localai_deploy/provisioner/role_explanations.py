@@ -29,6 +29,18 @@ EXPLANATIONS: dict[str, Explanation] = {
         detection="It has no conda-meta.",
         fix="Move it away.",
     ),
+    "archive-unusable": Explanation(
+        title="A runtime's release archive cannot be used",
+        cause="It is damaged, holds no llama-server, or holds something that leads out of its directory.",
+        detection="While it is unpacked: files and links to a neighbour are taken, no more. What ran stays.",
+        fix="Name another archive in localai_runtime_archives; the first one must hold llama-server.",
+    ),
+    "archive-without-cuda": Explanation(
+        title="A release's archives have no CUDA for the planned card",
+        cause="They were built for the CPU or for another major version of CUDA, or CUDA's libraries lack.",
+        detection="libggml-cuda.so and the libraries that it names, before anything is switched to them.",
+        fix="Name llama-…-cuda-… and cudart-llama-…-cuda-… of one release under the planned major.",
+    ),
     "runtime-not-accepted": Explanation(
         title="The server in the environment is not accepted",
         cause="It was altered, belongs to another package than the locked one, or does not run here.",

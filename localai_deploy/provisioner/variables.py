@@ -55,15 +55,16 @@ def _driver(deployment: Deployment) -> dict[str, Any]:
 
 
 def _conda(deployment: Deployment) -> dict[str, Any]:
-    spec = deployment.spec
+    spec, from_archives = deployment.spec, deployment.lock.from_archives
     return {
-        "conda_provider": spec.conda_provider,
+        "conda_provider": "archives" if from_archives else spec.conda_provider,
         "conda_prefix": deployment.prefix,
         "conda_channel_url": spec.channel_url,
         "conda_lock": deployment.lock.to_data(),
         "conda_lock_file": paths.lock_file(spec.runtime),
         "conda_pypi_index": spec.mirrors.pypi,
         "conda_miniforge_url": spec.mirrors.miniforge,
+        **({"conda_github_url": spec.mirrors.github} if from_archives else {}),
     }
 
 

@@ -45,7 +45,7 @@ def deployment_of(spec: HostSpec, lock: EnvironmentLock, models: tuple[ModelFile
         models=models,
         package=package,
         command=runtime.command(spec, model_path(models[0])),
-        environment=runtime.environment(spec),
+        environment=runtime.environment(spec, lock),
         health_path=runtime.health_path,
         open_paths=runtime.open_paths,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from localai_deploy.domain.lock import Variant
+from localai_deploy.domain.lock import EnvironmentLock, Variant
 from localai_deploy.domain.spec import HostSpec
 
 API_KEY_FILE_TOKEN = "{api_key_file}"  # noqa: S105 - a placeholder, not a secret
@@ -31,5 +31,5 @@ class Runtime(Protocol):
     def command(self, spec: HostSpec, model_path: str) -> tuple[str, ...]:
         """The server's argument list; ``{api_key_file}`` stands for the credential."""
 
-    def environment(self, spec: HostSpec) -> dict[str, str]:
+    def environment(self, spec: HostSpec, lock: EnvironmentLock) -> dict[str, str]:
         """Environment variables of the service."""

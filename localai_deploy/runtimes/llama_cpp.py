@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from localai_deploy.domain.fit.wish import UBATCH, UNQUANTISED
-from localai_deploy.domain.lock import Variant
+from localai_deploy.domain.lock import EnvironmentLock, Variant
 from localai_deploy.domain.paths import WSL_LIBRARIES, environment_prefix
 from localai_deploy.domain.spec import HostSpec
 from localai_deploy.runtimes.base import API_KEY_FILE_TOKEN
@@ -45,10 +45,16 @@ class LlamaCpp:
             "--offline",
         )
 
-    def environment(self, spec: HostSpec) -> dict[str, str]:
-        """All is on the command line, where it can be seen, but for where WSL has Windows' libraries."""
+    def environment(self, spec: HostSpec, lock: EnvironmentLock) -> dict[str, str]:
+        """All is on the command line, where it can be seen, but for where libraries lie.
+
+        CUDA's own beside a release's server, where no search path that was compiled in has to name them;
+        Windows' on WSL.
+        """
         on_wsl = spec.driver is not None and spec.driver.is_wsl
-        return {"LD_LIBRARY_PATH": WSL_LIBRARIES} if on_wsl else {}
+        beside = [f"{environment_prefix(self.name)}/bin"] if lock.from_archives else []
+        folders = [*beside, WSL_LIBRARIES] if on_wsl else beside
+        return {"LD_LIBRARY_PATH": ":".join(folders)} if folders else {}
 
 
 def _cache_words(spec: HostSpec) -> tuple[str, ...]:

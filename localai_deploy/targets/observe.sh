@@ -29,7 +29,7 @@ nvidia() {
   done | section secure_boot_keys
   dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\n' '*nvidia*' libcuda1 'cuda-drivers*' 2>/dev/null |
     section nvidia_packages
-  running=$(uname -r)
+  running=$(uname -r | sed 's/[.+]/\\&/g') # in a pattern: Debian's kernels have a plus
   names=$(apt-cache pkgnames 2>/dev/null | grep -E "^(libcuda1|nvidia-(open-)?kernel-(open-)?dkms|nvidia-driver-cuda\
 |nvidia-tesla-[0-9]+-kernel-dkms|nvidia-dkms(-[0-9]+)?(-server)?(-open)?|libnvidia-compute(-[0-9]+)?(-server)?\
 |linux-modules-nvidia-[0-9]+(-server)?(-open)?-$running|linux-headers-$running)\$")

@@ -5,6 +5,12 @@ from __future__ import annotations
 from localai_deploy.explanations import Explanation
 
 EXPLANATIONS: dict[str, Explanation] = {
+    "archive-unreachable": Explanation(
+        title="A runtime's release archive cannot be had",
+        cause="Its address is wrong, its release is gone, or its server does not answer.",
+        detection="Its size is asked for before anything is changed; the reason is the server's answer.",
+        fix="Name another one in localai_runtime_archives, or a mirror of it: localai_mirrors.github.",
+    ),
     "vm-not-an-entry": Explanation(
         title="A play of plain Ansible does not make VMs",
         cause="The inventory says on which node the VM is to be, but not yet how Ansible reaches it.",

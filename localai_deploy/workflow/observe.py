@@ -18,7 +18,6 @@ from localai_deploy.domain.models.catalogue import default_model
 from localai_deploy.domain.observations import Observation, observe_step
 from localai_deploy.domain.plan import VM_STEPS, Finding, HostPlan, ModelChoice, Severity, StepKind
 from localai_deploy.domain.planning import make_plan
-from localai_deploy.domain.preflight import PLATFORMS
 from localai_deploy.domain.pve.facts import VmFacts
 from localai_deploy.domain.pve.planning import VmPlan, nominal_facts
 from localai_deploy.domain.pve.sizing import size_for
@@ -26,8 +25,9 @@ from localai_deploy.domain.reference import ModelFile, ModelReference, hub_url, 
 from localai_deploy.domain.spec import Choices, HostSpec
 from localai_deploy.errors import LocalaiError
 from localai_deploy.inventory import InventoryHost
-from localai_deploy.runtimes import deployment_of, runtime_named
+from localai_deploy.runtimes import deployment_of
 from localai_deploy.targets.base import Target
+from localai_deploy.workflow.environment_lock import environment_lock
 from localai_deploy.workflow.holding import hold
 from localai_deploy.workflow.host_fit import HostFit, host_fit, machine_of
 from localai_deploy.workflow.repository_choice import with_files
@@ -215,44 +215,6 @@ def _attempt(action: Callable[[], T], problems: list[Finding]) -> T | None:
         return action()
     except LocalaiError as error:
         problems.append(Finding.from_error(error))
-        return None
-
-
-def environment_lock(spec: HostSpec, facts: HostFacts, choices: Choices, say: Say) -> EnvironmentLock:
-    """The lock that the host records; a new one if an update is asked for or it is of another kind."""
-    recorded = _recorded_lock(facts)
-    if recorded and not choices.update and _fits(recorded, spec):
-        return recorded
-    from localai_deploy.runtimes.solver import solve_environment
-
-    runtime = runtime_named(spec.runtime)
-    wanted: dict[str, Any] = {
-        "channel": spec.conda_channel,
-        "channel_url": spec.channel_url,
-        "match_spec": runtime.match_spec(spec.variant),
-        "variant": spec.variant,
-        "platform": PLATFORMS.get(facts.architecture, "linux-64"),
-        "libc_version": facts.libc_version,
-        "cuda": spec.driver.choice.cuda if spec.driver else None,
-    }
-
-    def solve() -> EnvironmentLock:
-        say(f"{spec.name}: solving {runtime.package} ({spec.variant}) from {spec.channel_url}")
-        return solve_environment(**wanted)
-
-    return choices.answers.of(("lock", *wanted.values()), solve)
-
-
-def _fits(lock: EnvironmentLock, spec: HostSpec) -> bool:
-    return lock.variant == spec.variant and lock.channel == spec.conda_channel
-
-
-def _recorded_lock(facts: HostFacts) -> EnvironmentLock | None:
-    if facts.lock is None or isinstance(facts.lock, CorruptRecord):
-        return None
-    try:
-        return EnvironmentLock.from_data(facts.lock)
-    except (KeyError, TypeError):
         return None
 
 

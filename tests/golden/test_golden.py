@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from localai_deploy.cli.plan_text import plan_lines
+from localai_deploy.domain.archives import archive_lock, parse_archives
 from localai_deploy.domain.connection import parse_destination
 from localai_deploy.domain.deployment import Deployment
 from localai_deploy.domain.facts import HostFacts
@@ -25,7 +26,7 @@ from localai_deploy.domain.plan import HostPlan
 from localai_deploy.domain.planning import make_plan
 from localai_deploy.domain.reference import ModelFile
 from localai_deploy.domain.settings import Sourced, resolve_settings
-from localai_deploy.domain.spec import host_spec
+from localai_deploy.domain.spec import HostSpec, host_spec
 from localai_deploy.provisioner.render import ProjectHost, rendered_files
 from localai_deploy.provisioner.variables import role_variables
 from localai_deploy.runtimes import deployment_of
@@ -52,8 +53,16 @@ def load(case: Path) -> tuple[HostPlan, HostFacts, Deployment]:
     facts = HostFacts.from_data(json.loads((case / "facts.json").read_text()))
     models = tuple(ModelFile(**model) for model in spec_data["models"])
     spec, about_driver = with_driver(spec, facts)
-    deployment = deployment_of(spec, EnvironmentLock.from_data(LOCKS[spec_data["lock"]]), models)
+    deployment = deployment_of(spec, lock_of(spec, spec_data.get("lock")), models)
     return make_plan(spec, facts, deployment, about_driver), facts, deployment
+
+
+def lock_of(spec: HostSpec, recorded: str | None) -> EnvironmentLock:
+    """What the solver would answer, or the lock of the archives that a case names."""
+    if recorded is None:
+        named = parse_archives(spec.archives[spec.variant])
+        return archive_lock(named, package="llama.cpp", variant=spec.variant, platform="linux-64")
+    return EnvironmentLock.from_data(LOCKS[recorded])
 
 
 def outputs(case: Path) -> dict[str, str]:

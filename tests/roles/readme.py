@@ -27,9 +27,14 @@ that line alone where somebody changed the file since.
 """,
     "conda": """
 Compares `conda-meta` and the files themselves with the lock: what is missing, foreign, damaged or of another
-archive is installed anew, and only that. Files outside `bin/` of more than 64 MiB are compared by size. A
+archive is installed anew, and only that. What is no program and larger than 64 MiB is compared by size. A
 prefix without one good package is made from nothing; a directory that is no conda environment is refused.
 Nothing of the rattler provider stays on the host. An archive whose SHA-256 differs is refused.
+
+The provider `archives` unpacks tar archives of a runtime's releases side by side into a new directory, laid
+out and recorded as an environment, and makes the prefix a link to it in one step. An archive may hold files
+and links to neighbours only; for CUDA it must bring `libggml-cuda.so` and those of CUDA's libraries that this
+needs, of the right major.
 """,
     "gateway": """
 [LiteLLM](https://docs.litellm.ai)'s proxy in a Python environment of its own; `files/requirements.in` tells

@@ -13,10 +13,14 @@ import yaml
 from localai_deploy.domain.connection import parse_destination
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.lock import EnvironmentLock
+from localai_deploy.domain.mirrors import Mirrors
 from localai_deploy.domain.settings import Sourced, resolve_settings
 from localai_deploy.domain.spec import Choices, HostSpec, host_spec
+from localai_deploy.errors import LocalaiError
+from localai_deploy.hub import web
 from localai_deploy.runtimes import solver
-from localai_deploy.workflow.observe import environment_lock, with_driver
+from localai_deploy.workflow.environment_lock import environment_lock
+from localai_deploy.workflow.observe import with_driver
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 LOCKS = yaml.safe_load((GOLDEN / "locks.yml").read_text())
@@ -94,3 +98,55 @@ def test_cuda_of_the_solver_is_the_resolvers(
 def test_update_solves_anew(asked: list[dict[str, Any]]) -> None:
     lock_of("card-fresh", "cuda12", update=True)
     assert len(asked) == 1
+
+
+NAMED = {"cuda12": (f"https://github.com/O/R/llama-b7-cuda.tar.gz#sha256={'a' * 64}",)}
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """What the servers of archives tell; the others do not answer."""
+    found: dict[str, int] = {}
+
+    def content_length(url: str) -> int:
+        if url not in found:
+            raise LocalaiError("hub-unreachable", "no answer", why="timed out")
+        return found[url]
+
+    monkeypatch.setattr(web, "content_length", content_length)
+    return found
+
+
+def test_named_archives_are_taken_for_their_variant_alone(
+    asked: list[dict[str, Any]], sizes: dict[str, int]
+) -> None:
+    spec, facts = planned("card-fresh", "cuda12")
+    sizes["https://mirror.lab/gh/O/R/llama-b7-cuda.tar.gz"] = 5
+    spec = replace(spec, archives=NAMED, mirrors=Mirrors(github="https://mirror.lab/gh"))
+    lock = environment_lock(spec, facts, Choices(), lambda _: None)
+    assert [(one.name, one.version, one.size_bytes) for one in lock.packages] == [("llama.cpp", "7", 5)]
+    assert asked == []
+    spec = replace(spec, archives={"cpu": NAMED["cuda12"]})
+    assert environment_lock(spec, facts, Choices(), lambda _: None).channel == "conda-forge"
+
+
+def test_recorded_archives_need_no_network_and_leave_with_their_names(
+    asked: list[dict[str, Any]], sizes: dict[str, int]
+) -> None:
+    spec, facts = planned("card-fresh")
+    sizes["https://github.com/O/R/llama-b7-cuda.tar.gz"] = 5
+    lock = environment_lock(replace(spec, archives=NAMED), facts, Choices(), lambda _: None)
+    sizes.clear()
+    there = replace(facts, lock=lock.to_data())
+    assert environment_lock(replace(spec, archives=NAMED), there, Choices(), lambda _: None) == lock
+    assert asked == []
+    environment_lock(spec, there, Choices(), lambda _: None)
+    assert len(asked) == 1
+
+
+def test_an_archive_that_cannot_be_had_is_told_before_anything_is_changed(sizes: dict[str, int]) -> None:
+    spec, facts = planned("card-fresh")
+    with pytest.raises(LocalaiError) as told:
+        environment_lock(replace(spec, archives=NAMED), facts, Choices(), lambda _: None)
+    assert (told.value.error_id, told.value.why) == ("archive-unreachable", "timed out")
+    assert sizes == {}

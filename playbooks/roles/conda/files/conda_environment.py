@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rattler import RepoDataRecord
 
 HASHED_BYTES = 64 << 20
-"""Files outside bin/ that are larger are compared by size alone: CUDA's libraries take seconds to read."""
+"""What is larger and no program is compared by size alone: CUDA's libraries take seconds to read."""
 
 WRONG_CONTENT = ("hash mismatch", "checksum", "corruption")
 """rattler hashes while it unpacks: a damaged archive may fail to unpack before its hash is known."""
@@ -79,7 +79,8 @@ def _intact(prefix: Path, entry: Mapping[str, Any]) -> bool:
         return False
     hashed = entry.get("sha256_in_prefix") or entry.get("sha256")
     size = path.stat().st_size
-    if hashed and (size <= HASHED_BYTES or path.parent == prefix / "bin"):
+    is_program = path.parent == prefix / "bin" and ".so" not in path.name
+    if hashed and (size <= HASHED_BYTES or is_program):
         return file_sha256(path) == str(hashed)
     return size == int(entry.get("size_in_bytes", size))
 

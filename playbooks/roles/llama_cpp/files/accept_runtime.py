@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -59,12 +60,19 @@ def check_file(prefix: Path, executable: Path, record: Mapping[str, Any]) -> str
     return actual
 
 
-def check_runs(executable: Path) -> None:
-    """Start it without privileges; raises Refusal."""
+def check_runs(executable: Path, environment: Mapping[str, str]) -> None:
+    """Start it without privileges, as the service will be; raises Refusal."""
     command = [str(executable), "--version"]
     try:
         subprocess.run(
-            command, check=True, capture_output=True, text=True, timeout=TIMEOUT_S, user="nobody", cwd="/"
+            command,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            user="nobody",
+            cwd="/",
+            env={**os.environ, **environment},
         )
     except subprocess.CalledProcessError as error:
         why = f"exit code {error.returncode}: {error.stderr.strip()[-500:]}"
@@ -81,7 +89,7 @@ def accept(given: argparse.Namespace) -> dict[str, str]:
     record = package_record(given.prefix, wanted["name"])
     check_package(record, wanted, given.variant)
     sha256 = check_file(given.prefix, given.executable, record)
-    check_runs(given.executable)
+    check_runs(given.executable, json.loads(given.environment))
     return {"executable_sha256": sha256}
 
 
@@ -92,6 +100,7 @@ def main() -> int:
     parser.add_argument("--executable", type=Path, required=True)
     parser.add_argument("--variant", required=True)
     parser.add_argument("--package", required=True, help="JSON: name, version, build, sha256")
+    parser.add_argument("--environment", default="{}", help="JSON: variables for the server alone")
     parser.add_argument("--may-be-absent", action="store_true")
     try:
         print(json.dumps(accept(parser.parse_args())))

@@ -29,6 +29,7 @@ COMPONENTS = {
     "ubuntu": ("restricted", "universe", "multiverse"),
 }
 ARCHIVES = Path("/var/cache/apt/archives")
+APT = Path("/etc/apt")
 OUR_SOURCE = Path("/etc/apt/sources.list.d/localai-driver.sources")
 DRIVER = re.compile(
     r"(lib|linux-modules-|linux-objects-|firmware-)?nvidia-.*|libcuda1|libcudadebugger1|libnvcuvid1"
@@ -254,15 +255,48 @@ def _sources() -> str:
     release = _release()
     wanted, name = COMPONENTS.get(release.get("ID", ""), ()), release.get("VERSION_CODENAME", "")
     places: dict[tuple[str, str, str], set[str]] = {}
+    keys = signing_keys()
     for target in _targets():
         if target.get("Release") in {name, f"{name}-updates", f"{name}-security"}:
-            place = (target["Repo-URI"], target["Release"], target.get("Signed-By", ""))
+            uri, suite = target["Repo-URI"], target["Release"]
+            place = (uri, suite, target.get("Signed-By") or keys.get((_plain(uri), suite), ""))
             places.setdefault(place, set()).add(target.get("Component", ""))
     return "\n".join(
         _stanza(*place, [one for one in wanted if one not in found])
         for place, found in sorted(places.items())
         if "main" in found and not found.issuperset(wanted)
     )
+
+
+def signing_keys() -> dict[tuple[str, str], str]:
+    """URI and suite → ``Signed-By`` of the source files; apt of Debian 12 does not tell it of its targets.
+
+    Two sources of one place that differ in it are an error to apt, which then reads none at all.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for path in [APT / "sources.list", *sorted((APT / "sources.list.d").glob("*"))]:
+        read = _stanzas if path.suffix == ".sources" else _lines
+        found |= {(_plain(uri), suite): key for uri, suite, key in read(_read(path))}
+    return found
+
+
+def _stanzas(text: str) -> Iterator[tuple[str, str, str]]:
+    for stanza in re.split(r"\n\s*\n", text):
+        found = re.findall(r"^([\w-]+):[ \t]*(.*(?:\n[ \t].*)*)", stanza, re.MULTILINE)
+        fields = {name.lower(): value.rstrip() for name, value in found}
+        for uri in fields.get("uris", "").split():
+            for suite in fields.get("suites", "").split():
+                yield uri, suite, fields.get("signed-by", "")
+
+
+def _lines(text: str) -> Iterator[tuple[str, str, str]]:
+    for options, uri, suite in re.findall(r"^deb\s+\[([^]]*)\]\s+(\S+)\s+(\S+)", text, re.MULTILINE):
+        key = re.search(r"(?:^|\s)signed-by=(\S+)", options)
+        yield uri, suite, key[1] if key else ""
+
+
+def _plain(uri: str) -> str:
+    return re.sub(r":/+", ":/", uri).rstrip("/")
 
 
 def _release() -> dict[str, str]:
@@ -335,7 +369,7 @@ def main() -> int:
     parser.add_argument("--signed", action="store_true")
     parser.add_argument("names", nargs="*")
     try:
-        print(json.dumps(answer(parser.parse_args())))
+        print(json.dumps(answer(parser.parse_intermixed_args())))
     except Refusal as refusal:
         print(json.dumps(refusal.answer))
         return 3
