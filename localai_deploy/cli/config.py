@@ -26,8 +26,8 @@ from localai_deploy.errors import InputError, LocalaiError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from localai_deploy.inventory import InventoryHost
-    from localai_deploy.inventory_nodes import Nodes
+    from localai_deploy.inventory.nodes import Nodes
+    from localai_deploy.inventory.specs import InventoryHost
 
 _INDENT = " " * 32
 _MEANING = {setting.name: setting.meaning for setting in (*SETTINGS, *NODE_SETTINGS)}
@@ -69,7 +69,7 @@ def show_values(hosts: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
 
 
 def _nodes(options: Mapping[str, Any]) -> Nodes:
-    from localai_deploy.inventory import load_nodes
+    from localai_deploy.inventory.specs import load_nodes
 
     insecure = bool(options["insecure"])
     place = options["inventory"], options["vault_password_file"]

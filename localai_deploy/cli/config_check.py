@@ -12,7 +12,7 @@ from localai_deploy.cli.terminal import note, show
 from localai_deploy.errors import ExitCode
 
 if TYPE_CHECKING:
-    from localai_deploy.inventory_check import Checked, Problem
+    from localai_deploy.inventory.check import Checked, Problem
 
 
 @click.command(
@@ -36,7 +36,7 @@ def check(hosts: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
 
 
 def _checked(names: tuple[str, ...], options: dict[str, Any]) -> Checked:
-    from localai_deploy.inventory_check import Checked, check_inventory
+    from localai_deploy.inventory.check import Checked, check_inventory
 
     if not options["inventory"] or options["node"]:
         return Checked([host.spec().name for host in hosts_from(names, options)], ())

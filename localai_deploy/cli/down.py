@@ -21,7 +21,7 @@ from localai_deploy.cli.terminal import note, show, width_of
 from localai_deploy.domain import paths
 from localai_deploy.domain.units import format_bytes
 from localai_deploy.errors import ExitCode, LocalaiError
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow.apply import HostOutcome
 from localai_deploy.workflow.removal import Removal, plan_removal, remove

@@ -17,7 +17,7 @@ from localai_deploy.sandbox_record import NODE as SANDBOX
 from localai_deploy.workflow.card_look import nodes_of_cluster
 
 if TYPE_CHECKING:
-    from localai_deploy.inventory import InventoryHost
+    from localai_deploy.inventory.specs import InventoryHost
 
 NODE = click.option(
     "--node",
@@ -33,7 +33,7 @@ def node_connections(options: Mapping[str, Any]) -> list[NodeConnection]:
     """
     if options["node"]:
         return [node_from(options["node"], options)]
-    from localai_deploy.inventory import load_nodes
+    from localai_deploy.inventory.specs import load_nodes
 
     insecure = bool(options.get("insecure"))
     nodes = load_nodes(options.get("inventory"), options.get("vault_password_file"), insecure=insecure)
@@ -48,7 +48,7 @@ def node_connections(options: Mapping[str, Any]) -> list[NodeConnection]:
 
 def inventory_hosts(options: Mapping[str, Any]) -> tuple[InventoryHost, ...]:
     """All hosts of the inventory, to name its lines; none where there is none, or it cannot be read whole."""
-    from localai_deploy.inventory import Overrides, load_hosts
+    from localai_deploy.inventory.specs import Overrides, load_hosts
 
     if not options.get("inventory"):
         return ()

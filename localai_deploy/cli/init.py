@@ -17,7 +17,7 @@ from localai_deploy.cli.terminal import note, show
 from localai_deploy.errors import InputError, LocalaiError
 
 if TYPE_CHECKING:
-    from localai_deploy.inventory_new import NewInventory
+    from localai_deploy.inventory.new import NewInventory
 
 _KINDS = ("node", "vm", "gpu", "bare_metal", "wsl")
 _NONE = "empty: no more"
@@ -56,7 +56,7 @@ def init(directory: Path, **options: Any) -> None:  # noqa: ANN401
 
     What it writes is a plain Ansible inventory, and yours from then on.
     """
-    from localai_deploy.inventory_new import new_files, require_new, write_new
+    from localai_deploy.inventory.new import new_files, require_new, write_new
 
     require_new(directory)
     wanted = _wanted(options)
@@ -78,7 +78,7 @@ def init(directory: Path, **options: Any) -> None:  # noqa: ANN401
 
 
 def _wanted(options: Mapping[str, Any]) -> NewInventory:
-    from localai_deploy.inventory_new import NewInventory
+    from localai_deploy.inventory.new import NewInventory
 
     given = {kind: options[kind] for kind in _KINDS}
     model = options["model"]
@@ -129,8 +129,8 @@ def _ask(question: str, *, needed: bool = False) -> str:
 
 def _require_right(directory: Path) -> None:
     """Read back what was written, as every command will."""
-    from localai_deploy.inventory import Overrides
-    from localai_deploy.inventory_check import check_inventory
+    from localai_deploy.inventory.check import check_inventory
+    from localai_deploy.inventory.specs import Overrides
 
     problems = check_inventory([], directory, Overrides()).problems
     if problems:

@@ -15,8 +15,8 @@ from localai_deploy.cli.output import error_data, print_json
 from localai_deploy.cli.progress import say
 from localai_deploy.cli.terminal import note, show, width_of
 from localai_deploy.errors import ExitCode, InputError, LocalaiError
-from localai_deploy.inventory import InventoryHost
-from localai_deploy.inventory_files import InventoryFiles
+from localai_deploy.inventory.own_files import InventoryFiles
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.workflow.entries import EntryLook, look_at_entries
 
 

@@ -10,7 +10,7 @@ import click
 
 from localai_deploy.cli.failure import error_lines
 from localai_deploy.cli.plan_text import change_text
-from localai_deploy.inventory_files import FileChange
+from localai_deploy.inventory.own_files import FileChange
 from localai_deploy.workflow.entries import EntryLook, EntryState
 
 _COLOR = {"+": "green", "-": "red"}

@@ -19,7 +19,7 @@ from localai_deploy.errors import InputError
 
 if TYPE_CHECKING:
     from localai_deploy.domain.node.preparation import Preparation
-    from localai_deploy.inventory_node_ssh import NodeSsh
+    from localai_deploy.inventory.node_ssh import NodeSsh
     from localai_deploy.workflow.node_preparation import Foreseen, NodeWork
 
 _COLORS = {"+": "green", "-": "red"}

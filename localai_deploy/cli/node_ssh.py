@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from localai_deploy.inventory_node_ssh import NodeSsh
+    from localai_deploy.inventory.node_ssh import NodeSsh
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,8 +33,8 @@ def login_of(name: str, options: Mapping[str, Any]) -> NodeSsh:
 
     :raises InputError: ``node-without-ssh``, ``pve-host-missing``, ….
     """
-    from localai_deploy.inventory import load_nodes
-    from localai_deploy.inventory_node_ssh import node_ssh
+    from localai_deploy.inventory.node_ssh import node_ssh
+    from localai_deploy.inventory.specs import load_nodes
 
     nodes = load_nodes(
         options.get("inventory"), options.get("vault_password_file"), insecure=bool(options.get("insecure"))

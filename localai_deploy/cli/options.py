@@ -17,7 +17,7 @@ from localai_deploy.errors import ExitCode, InputError, LocalaiError
 
 if TYPE_CHECKING:
     from localai_deploy.domain.pve.credentials import NodeConnection
-    from localai_deploy.inventory import InventoryHost, Overrides
+    from localai_deploy.inventory.specs import InventoryHost, Overrides
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -186,7 +186,7 @@ def hosts_from(
     names: tuple[str, ...], options: Mapping[str, Any], *, only_shown: bool = False
 ) -> list[InventoryHost]:
     """The hosts that arguments and options of a command stand for; see :func:`load_hosts`."""
-    from localai_deploy.inventory import load_hosts
+    from localai_deploy.inventory.specs import load_hosts
 
     names = _vm_names(names, options)
     place = options.get("inventory"), overrides_of(options), options.get("vault_password_file")
@@ -197,7 +197,7 @@ def hosts_from(
 
 def overrides_of(options: Mapping[str, Any]) -> Overrides:
     """What the flags of a command say for every host."""
-    from localai_deploy.inventory import Overrides
+    from localai_deploy.inventory.specs import Overrides
 
     password = _ask_password() if options.get("ask_become_pass") else ""
     return Overrides(_flag_settings(options), password, insecure=bool(options.get("insecure")))
@@ -216,7 +216,7 @@ def existing_hosts_from(names: tuple[str, ...], options: Mapping[str, Any]) -> l
 
 def node_from(name: str, options: Mapping[str, Any]) -> NodeConnection:
     """The node that a command works on: an entry of its inventory, the sandbox, or the environment's."""
-    from localai_deploy.inventory import load_nodes
+    from localai_deploy.inventory.specs import load_nodes
 
     insecure = bool(options.get("insecure"))
     nodes = load_nodes(options.get("inventory"), options.get("vault_password_file"), insecure=insecure)

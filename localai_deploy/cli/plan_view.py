@@ -19,7 +19,7 @@ from localai_deploy.domain.plan import TAGS, VM_STEPS, StepKind
 from localai_deploy.domain.remains import observe_remains
 from localai_deploy.domain.spec import FORKS, Choices
 from localai_deploy.errors import ExitCode, LocalaiError
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.workflow import deploy as workflow
 from localai_deploy.workflow.apply import journal_of
 from localai_deploy.workflow.deploy import Looked

@@ -31,7 +31,7 @@ from localai_deploy.workflow.observe import PlannedHost
 from localai_deploy.workflow.provision import Rest
 
 if TYPE_CHECKING:
-    from localai_deploy.inventory import InventoryHost
+    from localai_deploy.inventory.specs import InventoryHost
     from localai_deploy.workflow.entries import Entries
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
 from enum import StrEnum
-from typing import Any
 
 from localai_deploy.domain import paths
 from localai_deploy.domain.deployment import Deployment
+from localai_deploy.domain.differences import record_changes
 from localai_deploy.domain.facts import CorruptRecord, HostFacts
 from localai_deploy.domain.lock import LockedPackage
 from localai_deploy.domain.plan import Change, StepKind
@@ -67,7 +66,7 @@ def _observe_record(deployment: Deployment, facts: HostFacts) -> Observation:
     wanted = deployment.record()
     if record is None or isinstance(record, CorruptRecord):
         return Observation(State.ABSENT, "the host is not marked as ours", _what_comes(deployment))
-    changes = _record_changes(record, wanted)
+    changes = record_changes(record, wanted)
     if changes:
         return Observation(State.DIFFERENT, f"{len(changes)} value(s) of the deployment differ", changes)
     if paths.PACKAGES_FILE not in facts.files or paths.PACKAGES_BEFORE_FILE in facts.files:
@@ -198,7 +197,7 @@ def _places(deployment: Deployment) -> tuple[str, ...]:
 
 def _reasons_to_restart(deployment: Deployment, facts: HostFacts) -> tuple[Change, ...]:
     running = [_credential_masked(word) for word in facts.unit.command]
-    command = _record_changes({"command": running}, {"command": list(deployment.command)})
+    command = record_changes({"command": running}, {"command": list(deployment.command)})
     served = _observe_model(deployment.models[0], facts)
     package = observe_environment(deployment, facts)
     return (*command, *served.changes, *package.changes)
@@ -217,7 +216,7 @@ def observe_gateway(deployment: Deployment, facts: HostFacts) -> Observation:
         served = ", ".join(gateway.models) if gateway else ""
         return Observation(State.ABSENT, "no gateway", (Change("gateway", "", served),))
     record = facts.deployment if isinstance(facts.deployment, Mapping) else {}
-    changes = _record_changes({"gateway": record.get("gateway") or {}}, {"gateway": wanted})
+    changes = record_changes({"gateway": record.get("gateway") or {}}, {"gateway": wanted})
     if changes:
         return Observation(State.DIFFERENT, f"{len(changes)} value(s) of the gateway differ", changes)
     if not unit.running:
@@ -262,43 +261,6 @@ OBSERVATIONS: Mapping[StepKind, Observe] = {
     StepKind.GATEWAY: observe_gateway,
     StepKind.VERIFY: observe_verification,
 }
-
-
-def _record_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
-    old, new = _flatten(before), _flatten(after)
-    return tuple(
-        Change(name, *_shortened(old.get(name, ""), new.get(name, "")))
-        for name in sorted({*old, *new})
-        if old.get(name, "") != new.get(name, "")
-    )
-
-
-def _shortened(before: str, after: str) -> tuple[str, str]:
-    """Of two argument lists only the words that differ, each with the word before it."""
-    old, new = before.split(), after.split()
-    if min(len(old), len(new)) < 4:
-        return before, after
-    changed = [
-        code for code in SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if code[0] != "equal"
-    ]
-    return (
-        " ".join(word for _, i1, i2, _, _ in changed for word in old[max(i1 - 1, 0) : i2]),
-        " ".join(word for _, _, _, j1, j2 in changed for word in new[max(j1 - 1, 0) : j2]),
-    )
-
-
-def _flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in record.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{name}.")
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            for index, item in enumerate(value):
-                flat |= _flatten(item, f"{name}[{index}].")
-        else:
-            flat[name] = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return flat
 
 
 def _package_changes(missing: list[LockedPackage], surplus: list[str]) -> tuple[Change, ...]:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import fcntl
 import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from localai_deploy.directory_lock import locked
 from localai_deploy.domain.connection import Connection
 from localai_deploy.errors import LocalaiError
 from localai_deploy.targets.executor import Completed, run_process
@@ -184,23 +183,13 @@ def keep(key: HostKey) -> None:
     """Make ``key`` the one that our known_hosts holds for its host."""
     file = known_hosts_file()
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(file.parent):
+    with locked(file.parent):
         before = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         others = [f"{line}\n" for line in before if line.split(maxsplit=1)[:1] != [key.host]]
         descriptor, temporary = tempfile.mkstemp(prefix="known_hosts-", dir=file.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as new:
             new.writelines([*others, key.line])
         Path(temporary).replace(file)
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _accept(connection: Connection, offered: HostKey) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 from localai_deploy.domain.plan import ROLE_OF, StepKind
 from localai_deploy.domain.spec import FORKS
 from localai_deploy.errors import ExitCode, LocalaiError
-from localai_deploy.inventory import Secrets
+from localai_deploy.inventory.specs import Secrets
 from localai_deploy.provisioner.events import Event, TaskFailed
 from localai_deploy.provisioner.render import Project, ProjectHost, render_project
 from localai_deploy.provisioner.run import run_playbook

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from localai_deploy.domain.pve.gpu_selection import AUTO, NONE, CardChoice, NodeCards, select_cards
 from localai_deploy.domain.settings import Sourced
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.workflow.card_look import NodeLook
 
 _SETTING = "localai_gpu"

@@ -10,7 +10,7 @@ from pathlib import Path
 from localai_deploy.domain.plan import StepKind
 from localai_deploy.domain.spec import FORKS, Choices
 from localai_deploy.errors import LocalaiError
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.provisioner.render import ProjectHost
 from localai_deploy.provisioner.variables import role_variables
 from localai_deploy.targets import open_target, open_vm

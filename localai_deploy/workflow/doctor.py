@@ -15,8 +15,8 @@ from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.domain.pve.facts import NodeFacts
 from localai_deploy.domain.pve.hardware import CardOnNode
 from localai_deploy.errors import LocalaiError
-from localai_deploy.inventory import InventoryHost
-from localai_deploy.inventory_node_ssh import NodeSsh
+from localai_deploy.inventory.node_ssh import NodeSsh
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.targets.node import seen_over_ssh
 from localai_deploy.workflow.deploy import open_targets
 from localai_deploy.workflow.telling import Say

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.plan import StepKind
 from localai_deploy.errors import LocalaiError
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.provisioner.render import DRIVER_PLAYBOOK, ProjectHost
 from localai_deploy.targets.base import Target
 from localai_deploy.workflow.apply import HostOutcome, Listener, Part, new_place, open_run, run_action

@@ -11,10 +11,10 @@ from typing import Any
 from localai_deploy.domain.plan import Change
 from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.errors import ExitCode, InputError, LocalaiError
-from localai_deploy.inventory import InventoryHost
-from localai_deploy.inventory_entry import kept_settings
-from localai_deploy.inventory_files import FileChange, InventoryFiles
-from localai_deploy.inventory_query import INFERENCE_GROUP, known_names
+from localai_deploy.inventory.own_files import FileChange, InventoryFiles
+from localai_deploy.inventory.query import INFERENCE_GROUP, known_names
+from localai_deploy.inventory.specs import InventoryHost
+from localai_deploy.inventory.vm_entry import kept_settings
 from localai_deploy.sandbox_record import NODE as SANDBOX
 from localai_deploy.workflow.guests import Guest, ask_guests
 from localai_deploy.workflow.telling import Say

@@ -11,7 +11,7 @@ from localai_deploy.domain.pve.facts import VmFacts
 from localai_deploy.domain.pve.guest_access import GuestAccess
 from localai_deploy.domain.pve.wish import VmWish
 from localai_deploy.errors import LocalaiError
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.proxmox.node import PveNode, open_node
 from localai_deploy.targets.guest import HOST_KEY_FILE
 from localai_deploy.workflow.telling import Say

@@ -12,7 +12,7 @@ from typing import Any
 from localai_deploy.domain.node.hardware import NodeHardware
 from localai_deploy.domain.node.preparation import Preparation
 from localai_deploy.errors import ExitCode, LocalaiError
-from localai_deploy.inventory_node_ssh import NodeSsh
+from localai_deploy.inventory.node_ssh import NodeSsh
 from localai_deploy.provisioner.events import Event, TaskFailed
 from localai_deploy.provisioner.node_project import PLAYBOOK, render_node_project
 from localai_deploy.provisioner.run import RunResult, run_playbook

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from localai_deploy.domain.plan import StepKind
 from localai_deploy.errors import ExitCode, LocalaiError
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.targets.base import Target
 from localai_deploy.workflow.apply import HostOutcome, Listener, RunPlace, journal_of
 from localai_deploy.workflow.together import ask_all

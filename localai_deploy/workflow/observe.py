@@ -24,7 +24,7 @@ from localai_deploy.domain.pve.sizing import size_for
 from localai_deploy.domain.reference import ModelFile, ModelReference, hub_url, parse_model_reference
 from localai_deploy.domain.spec import Choices, HostSpec
 from localai_deploy.errors import LocalaiError
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.runtimes import deployment_of
 from localai_deploy.targets.base import Target
 from localai_deploy.workflow.environment_lock import environment_lock

@@ -12,8 +12,8 @@ from localai_deploy.domain.plan import HOST_STEPS, ROLE_OF, TAGS, HostPlan
 from localai_deploy.domain.settings import PREFIX, Sourced, resolve_settings, suggestion
 from localai_deploy.domain.spec import Choices
 from localai_deploy.errors import InputError, LocalaiError
-from localai_deploy.inventory import KNOWN_VARIABLES, InventoryHost, Secrets, unknown_variable
-from localai_deploy.inventory_gateway import with_gateway
+from localai_deploy.inventory.gateway import with_gateway
+from localai_deploy.inventory.specs import KNOWN_VARIABLES, InventoryHost, Secrets, unknown_variable
 from localai_deploy.provisioner.variables import role_variables
 from localai_deploy.targets.play_host import PlayHost, Runs
 from localai_deploy.workflow.observe import PlannedHost, look_at, record_of, resolved

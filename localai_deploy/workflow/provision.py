@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from localai_deploy.domain.plan import VM_STEPS, Action, StepKind
 from localai_deploy.domain.spec import Choices
 from localai_deploy.errors import LocalaiError
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.provisioner.events import TaskProgress, TaskStarted
 from localai_deploy.targets.base import Tell
 from localai_deploy.workflow.apply import HostOutcome, Listener, RunPlace

@@ -17,7 +17,7 @@ from localai_deploy.domain.pve.planning import VmPlan
 from localai_deploy.domain.reference import ModelFile
 from localai_deploy.domain.spec import Choices, HostSpec
 from localai_deploy.errors import LocalaiError
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.runtimes import deployment_of
 from localai_deploy.targets.base import Target
 from localai_deploy.targets.proxmox_vm import vm_missing

@@ -15,7 +15,7 @@ from localai_deploy.domain.pve.planning import VmPlan
 from localai_deploy.domain.pve.removal import make_vm_removal
 from localai_deploy.domain.remains import observe_remains
 from localai_deploy.errors import ExitCode, LocalaiError
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.provisioner.render import ProjectHost
 from localai_deploy.provisioner.variables import removal_variables
 from localai_deploy.targets.base import Target

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from localai_deploy.domain.plan import Finding, Severity
 from localai_deploy.domain.spec import FORKS
 from localai_deploy.errors import ExitCode, LocalaiError
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from localai_deploy.domain.pve.guest_access import GuestAccess
-from localai_deploy.inventory_files import InventoryFiles
+from localai_deploy.inventory.own_files import InventoryFiles
 from tests.integration.ssh_server import ADDRESS, SshServer
 
 ANSIBLE = str(Path(sys.executable).with_name("ansible"))

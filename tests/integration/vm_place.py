@@ -24,7 +24,7 @@ from localai_deploy.domain.pve.vm import VmSpec
 from localai_deploy.domain.pve.wish import VmWish
 from localai_deploy.domain.spec import Choices
 from localai_deploy.errors import LocalaiError
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.proxmox.node import PveNode, open_node
 from localai_deploy.sandbox.body import BareBody, GuestPlan
 from localai_deploy.sandbox.server import Sandbox, make_site, new_cluster

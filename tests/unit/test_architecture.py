@@ -16,6 +16,7 @@ LAYERS = {
     "domain": 1,
     "runtimes": 2,
     "hub": 2,
+    "directory_lock": 2,
     "resources": 2,
     "scratch": 2,
     "yaml_text": 2,
@@ -26,30 +27,16 @@ LAYERS = {
     "sandbox": 3,
     "verifier": 3,
     "inventory": 3,
-    "inventory_connection": 3,
-    "inventory_entry": 3,
-    "inventory_check": 3,
-    "inventory_file": 2,
-    "inventory_files": 3,
-    "inventory_gateway": 3,
-    "inventory_new": 3,
-    "inventory_query": 3,
-    "inventory_sources": 3,
-    "inventory_twins": 3,
-    "inventory_node_ssh": 3,
-    "inventory_nodes": 3,
-    "inventory_reader": 3,
     "workflow": 4,
     "cli": 5,
 }
-INVENTORY = {part for part in LAYERS if part.startswith("inventory")} - {"inventory_reader"}
 ONLY_IN = {
     "click": {"cli"},
     "rich": {"cli"},
     "ansible_runner": {"provisioner/run.py"},
     "huggingface_hub": {"hub"},
     "rattler": {"runtimes/solver.py"},
-    "ansible": {"inventory_reader.py"},
+    "ansible": {"inventory/reader.py"},
     "proxmoxer": {"proxmox"},
     "requests": {"proxmox"},
     "urllib3": {"proxmox"},
@@ -92,8 +79,7 @@ def test_imports_point_downwards(path: Path) -> None:
         layer = layer_of(module)
         same_part = module.split(".")[1:2] == [part]
         if layer is not None and not same_part:
-            sideways = {part, module.split(".")[1]} <= INVENTORY
-            assert layer < LAYERS[part] or sideways, f"{path} imports {module}"
+            assert layer < LAYERS[part], f"{path} imports {module}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

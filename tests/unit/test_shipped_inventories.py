@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from localai_deploy.domain.pve.credentials import ApiToken, NodeConnection
-from localai_deploy.inventory import InventoryHost, Overrides, load_hosts, load_nodes
-from localai_deploy.inventory_check import check_inventory
+from localai_deploy.inventory.check import check_inventory
+from localai_deploy.inventory.specs import InventoryHost, Overrides, load_hosts, load_nodes
 from localai_deploy.sandbox_record import (
     DIRECTORY_VARIABLE,
     LOCK_NAME,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from localai_deploy.inventory import Overrides, load_hosts, load_nodes
+from localai_deploy.inventory.specs import Overrides, load_hosts, load_nodes
 from tests.unit.cli.conftest import Ended
 from tests.unit.cli.node_double import Node, serving
 

@@ -13,7 +13,7 @@ from localai_deploy.cli.progress import RunProgress
 from localai_deploy.domain.facts import HostFacts
 from localai_deploy.domain.plan import TAGS, StepKind
 from localai_deploy.errors import LocalaiError
-from localai_deploy.inventory import Overrides, load_hosts
+from localai_deploy.inventory.specs import Overrides, load_hosts
 from localai_deploy.provisioner.events import TaskProgress
 from localai_deploy.verifier.events import CheckProgress
 from localai_deploy.verifier.report import CheckResult, Outcome, Report

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from localai_deploy.inventory import Overrides, load_hosts
+from localai_deploy.inventory.specs import Overrides, load_hosts
 from tests.unit.cli.conftest import BIN, Ended
 from tests.unit.cli.terminal_double import Terminal
 from tests.unit.cli.test_schemas import problems

@@ -13,7 +13,7 @@ from localai_deploy.domain.lock import EnvironmentLock, LockedPackage
 from localai_deploy.domain.plan import HostPlan
 from localai_deploy.domain.reference import ModelFile
 from localai_deploy.domain.settings import Sourced
-from localai_deploy.inventory import Overrides, load_hosts
+from localai_deploy.inventory.specs import Overrides, load_hosts
 from localai_deploy.runtimes import deployment_of
 from localai_deploy.workflow.observe import PlannedHost
 from tests.unit.cli.host_double import CASES, MODEL, HostDouble

@@ -14,7 +14,7 @@ from localai_deploy.cli.main import COMMANDS
 from localai_deploy.cli.output import HOST_VARIABLES, load_schema, schema_names
 from localai_deploy.domain.settings import PREFIX, Sourced, resolve_settings
 from localai_deploy.errors import InputError
-from localai_deploy.inventory import Overrides, load_hosts
+from localai_deploy.inventory.specs import Overrides, load_hosts
 from tests.unit.cli.conftest import Ended
 
 CASES = Path(__file__).parents[2] / "golden" / "cases"

@@ -10,7 +10,7 @@ import yaml
 
 from localai_deploy.domain.settings import Sourced
 from localai_deploy.errors import ExitCode, InputError, LocalaiError
-from localai_deploy.inventory import InventoryHost, Overrides, load_hosts
+from localai_deploy.inventory.specs import InventoryHost, Overrides, load_hosts
 from localai_deploy.workflow.entries import prepare_entries, write_entries
 from tests.unit.cli.node_double import Node, serving
 

@@ -14,7 +14,7 @@ from localai_deploy.domain.connection import Connection
 from localai_deploy.domain.plan import HostPlan, StepKind
 from localai_deploy.domain.pve.planning import VmPlan
 from localai_deploy.errors import ExitCode, LocalaiError
-from localai_deploy.inventory import InventoryHost
+from localai_deploy.inventory.specs import InventoryHost
 from localai_deploy.provisioner.events import Event
 from localai_deploy.targets.base import Target
 from localai_deploy.workflow.removal import Removal, remove

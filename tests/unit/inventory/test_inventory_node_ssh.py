@@ -8,8 +8,8 @@ import pytest
 
 from localai_deploy.domain.settings import Sourced
 from localai_deploy.errors import InputError
-from localai_deploy.inventory_node_ssh import look_login, node_ssh
-from localai_deploy.inventory_nodes import Nodes
+from localai_deploy.inventory.node_ssh import look_login, node_ssh
+from localai_deploy.inventory.nodes import Nodes
 
 FINGERPRINT = f"SHA256:{'A' * 43}"
 

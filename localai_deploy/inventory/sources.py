@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from localai_deploy.inventory_file import InventoryFile, Keys
+from localai_deploy.inventory.yaml_file import InventoryFile, Keys
 
 _SUFFIXES = {"", ".yml", ".yaml", ".json"}
 _PASSED_OVER = (".bak", ".cfg", ".ini", ".md", ".orig", ".pyc", ".retry", ".rst", ".swp", ".txt", "~")

@@ -1,4 +1,4 @@
-"""Read an Ansible inventory with Ansible's own code: ``python -m localai_deploy.inventory_reader``.
+"""Read an Ansible inventory with Ansible's own code: ``python -m localai_deploy.inventory.reader``.
 
 The question comes as JSON on stdin, the answer (with decrypted values) goes as JSON to a pipe. A
 process of its own, because Ansible keeps configuration and vault secrets per process.
@@ -98,7 +98,7 @@ def _keys_within(vault: VaultLib, path: str) -> dict[str, tuple[int, int]]:
     """The names that a vaulted file sets, with line and column in its plain text; none without password."""
     from ansible.errors import AnsibleError
 
-    from localai_deploy.inventory_file import keys_of
+    from localai_deploy.inventory.yaml_file import keys_of
 
     try:
         text = vault.decrypt(Path(path).read_bytes())

@@ -6,20 +6,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from localai_deploy.directory_lock import locked
 from localai_deploy.domain.plan import Change
 from localai_deploy.domain.pve.credentials import NodeConnection
 from localai_deploy.domain.pve.guest_access import GuestAccess
 from localai_deploy.errors import LocalaiError
-from localai_deploy.inventory_entry import (
+from localai_deploy.inventory.vm_entry import (
     FILE_NAME,
     KNOWN_HOSTS,
     MARK,
@@ -186,7 +185,7 @@ class InventoryFiles:
         if not changes:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        with _alone(self.directory):
+        with locked(self.directory):
             for change in changes:
                 if self._on_disk(change.path) != change.before:
                     raise LocalaiError(
@@ -197,16 +196,6 @@ class InventoryFiles:
             for change in changes:
                 _replace(self.directory / change.path, change.after)
         self._seen |= {change.path: change.after for change in changes}
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from localai_deploy.domain.settings import Sourced
 from localai_deploy.errors import InputError
-from localai_deploy.inventory import Overrides, load_hosts
+from localai_deploy.inventory.specs import Overrides, load_hosts
 
 NO_FLAGS = Overrides()
 

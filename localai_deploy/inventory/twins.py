@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from localai_deploy.errors import InputError
-from localai_deploy.inventory_sources import Place, Sources
+from localai_deploy.inventory.sources import Place, Sources
 
 _CONNECTION = ("ansible_host", "ansible_port", "ansible_user")
 """What two entries of one name must not say differently."""

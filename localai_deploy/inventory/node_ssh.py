@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from localai_deploy.domain.connection import Connection
 from localai_deploy.errors import InputError
-from localai_deploy.inventory_nodes import Nodes
+from localai_deploy.inventory.nodes import Nodes
 from localai_deploy.sandbox_record import NODE as SANDBOX
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from localai_deploy.inventory import Overrides
-from localai_deploy.inventory_check import Checked, check_inventory
+from localai_deploy.inventory.check import Checked, check_inventory
+from localai_deploy.inventory.specs import Overrides
 
 MODEL = "localai_models: [hf:ORG/REPO/a.gguf]\n"
 

@@ -12,7 +12,10 @@ from localai_deploy.domain.gateway import gateway_host, gateway_of
 from localai_deploy.domain.settings import BY_NAME, PREFIX, Sourced, resolve_settings, suggestion
 from localai_deploy.domain.vm_settings import NODE_SETTINGS
 from localai_deploy.errors import InputError
-from localai_deploy.inventory import (
+from localai_deploy.inventory.nodes import Nodes
+from localai_deploy.inventory.query import ask, refuse_nodes, refuse_strangers, shown
+from localai_deploy.inventory.sources import Place, Sources
+from localai_deploy.inventory.specs import (
     KNOWN_VARIABLES,
     Entry,
     Inventories,
@@ -22,10 +25,7 @@ from localai_deploy.inventory import (
     require_some,
     unknown_variable,
 )
-from localai_deploy.inventory_nodes import Nodes
-from localai_deploy.inventory_query import ask, refuse_nodes, refuse_strangers, shown
-from localai_deploy.inventory_sources import Place, Sources
-from localai_deploy.inventory_twins import twins
+from localai_deploy.inventory.twins import twins
 
 _SETTINGS = {**BY_NAME, **{setting.name: setting for setting in NODE_SETTINGS}}
 

@@ -21,12 +21,12 @@ from localai_deploy.domain.settings import (
 from localai_deploy.domain.spec import HostSpec, host_spec
 from localai_deploy.domain.vm_settings import NODE_SETTINGS
 from localai_deploy.errors import InputError
-from localai_deploy.inventory_connection import PASSWORD_VARIABLES, become_password_of, connection_of
-from localai_deploy.inventory_gateway import with_gateway
-from localai_deploy.inventory_nodes import Nodes, vm_wish
-from localai_deploy.inventory_query import ask, refuse_nodes, refuse_strangers, shown
-from localai_deploy.inventory_sources import Sources
-from localai_deploy.inventory_twins import refuse_twins
+from localai_deploy.inventory.connection import PASSWORD_VARIABLES, become_password_of, connection_of
+from localai_deploy.inventory.gateway import with_gateway
+from localai_deploy.inventory.nodes import Nodes, vm_wish
+from localai_deploy.inventory.query import ask, refuse_nodes, refuse_strangers, shown
+from localai_deploy.inventory.sources import Sources
+from localai_deploy.inventory.twins import refuse_twins
 
 Inventories = Path | Sequence[Path] | None
 """An inventory, or several: of what they both say the later one wins, as in Ansible."""

@@ -16,10 +16,10 @@ from localai_deploy.domain.pve.credentials import ApiToken, NodeConnection
 from localai_deploy.domain.pve.guest_access import GuestAccess
 from localai_deploy.domain.settings import Sourced
 from localai_deploy.errors import LocalaiError
-from localai_deploy.inventory import Overrides, load_hosts
-from localai_deploy.inventory_entry import kept_settings
-from localai_deploy.inventory_files import InventoryFiles
-from localai_deploy.inventory_query import known_names
+from localai_deploy.inventory.own_files import InventoryFiles
+from localai_deploy.inventory.query import known_names
+from localai_deploy.inventory.specs import Overrides, load_hosts
+from localai_deploy.inventory.vm_entry import kept_settings
 
 ALIAS = "localai-6e3f0b52-0000-4000-8000-000000000001"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIzc3vZ0JcNvbI8gUZqP3yT0eJ3uCzJ4kq7a1Yx0aaaa"
@@ -88,7 +88,7 @@ def test_a_new_inventory(tmp_path: Path) -> None:
 
 def test_what_is_written_is_clean_yaml(tmp_path: Path) -> None:
     begin(tmp_path / "home", NODE)
-    rules = Path(__file__).parents[2] / ".yamllint"
+    rules = Path(__file__).parents[3] / ".yamllint"
     done = subprocess.run(
         ["yamllint", "--strict", "-c", rules, tmp_path / "home"], capture_output=True, text=True
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from localai_deploy.domain.settings import suggestion
 from localai_deploy.errors import InputError
-from localai_deploy.inventory_sources import Sources, find_broken_file
+from localai_deploy.inventory.sources import Sources, find_broken_file
 
 INFERENCE_GROUP = "inference"
 NODES_GROUP = "proxmox_nodes"
@@ -47,7 +47,7 @@ def ask(
     makes_vms: bool = False,
     wants_nodes: bool = True,
 ) -> dict[str, Any]:
-    """What :func:`localai_deploy.inventory_reader.read_inventory` answers; its process has Ansible's secrets.
+    """What :func:`localai_deploy.inventory.reader.read_inventory` answers; its process has Ansible's secrets.
 
     A file that cannot be read is an error; Ansible itself would go on without its hosts.
 
@@ -70,7 +70,7 @@ def ask(
         "vaulted": [str(file.path) for _, _, file in Sources(sources).of_variables() if file.is_vaulted],
     }
     done = subprocess.run(
-        [sys.executable, "-m", "localai_deploy.inventory_reader"],
+        [sys.executable, "-m", "localai_deploy.inventory.reader"],
         input=json.dumps(question),
         capture_output=True,
         text=True,

@@ -10,7 +10,7 @@ from localai_deploy.domain.gateway import gateway_host, gateway_of
 from localai_deploy.domain.settings import Sourced, resolve_settings
 
 if TYPE_CHECKING:
-    from localai_deploy.inventory import InventoryHost
+    from localai_deploy.inventory.specs import InventoryHost
 
 
 def with_gateway(

@@ -14,8 +14,8 @@ import pytest
 from localai_deploy.domain.pve.credentials import ApiToken, NodeConnection
 from localai_deploy.domain.settings import Sourced
 from localai_deploy.errors import InputError, LocalaiError
-from localai_deploy.inventory import Overrides, load_hosts, load_nodes
-from localai_deploy.inventory_nodes import Nodes
+from localai_deploy.inventory.nodes import Nodes
+from localai_deploy.inventory.specs import Overrides, load_hosts, load_nodes
 from localai_deploy.sandbox_record import LOCK_NAME, SandboxRecord, make_private, write_record
 
 SECRET = "5b9cf2a1-planted-secret"

@@ -155,7 +155,7 @@ def vm_wish(name: str, settings: Mapping[str, Sourced], nodes: Nodes) -> VmWish:
 
     :raises InputError: ``vm-name-invalid``, ``ssh-key-invalid``, …; ``pve-host-missing``.
     """
-    from localai_deploy.inventory_node_ssh import look_login
+    from localai_deploy.inventory.node_ssh import look_login
 
     connection = nodes.connection(settings["localai_node"].value)
     spec, given = vm_spec(name, connection.node, settings)
