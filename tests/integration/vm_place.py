@@ -243,7 +243,7 @@ class Machine:
                 removal = plan_removal(self.host(), self.target(), lambda _: None, stack, purge=False)
             except LocalaiError as error:
                 return failed(error)
-            outcome = remove([removal], Quiet())[self.name] if removal.plan.steps else HostOutcome()
+            outcome = remove([removal], Quiet(), forks=1)[self.name] if removal.plan.steps else HostOutcome()
         if outcome.error is not None:
             return failed(outcome.error, removal.seen, outcome.notes)
         return Ended(0, "", "; ".join(removal.kept), outcome.notes, removal.seen)
