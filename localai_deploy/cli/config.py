@@ -153,7 +153,7 @@ def _lines(one: Mapping[str, Any], width: int) -> Iterator[str]:
 def _value_lines(value: object) -> list[str]:
     match value:
         case dict():
-            return [f"{key}: {one}" for key, one in value.items()]
+            return [f"{key}: {one}" for key, one in value.items()] or ["none"]
         case list():
             return [str(one) for one in value] or ["none"]
         case bool():
