@@ -24,7 +24,7 @@ SINCE = {
     **dict.fromkeys(("PrivateDevices", "SystemCallArchitectures", "SystemCallErrorNumber"), 209),
     **dict.fromkeys(("ProtectHome", "ProtectSystem"), 214),
     **dict.fromkeys(("MemoryDenyWriteExecute", "ReadOnlyPaths", "RestrictRealtime"), 231),
-    **dict.fromkeys(("PrivateUsers", "ProtectControlGroups", "ProtectKernelModules"), 232),
+    **dict.fromkeys(("DynamicUser", "PrivateUsers", "ProtectControlGroups", "ProtectKernelModules"), 232),
     **dict.fromkeys(("ProtectKernelTunables", "RemoveIPC"), 232),
     **dict.fromkeys(("IPAddressAllow", "IPAddressDeny", "LockPersonality"), 235),
     **dict.fromkeys(("ProtectHostname", "RestrictSUIDSGID"), 242),
