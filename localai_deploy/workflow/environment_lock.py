@@ -30,7 +30,10 @@ def environment_lock(spec: HostSpec, facts: HostFacts, choices: Choices, say: Sa
         lock = archive_lock(
             parse_archives(named), package=runtime.package, variant=spec.variant, platform=platform
         )
-        return recorded if recorded and recorded.digest == lock.digest else _with_sizes(lock, spec.mirrors)
+        if recorded and recorded.digest == lock.digest:
+            return recorded
+        key = ("archives", lock, spec.mirrors.github)
+        return choices.answers.of(key, lambda: _with_sizes(lock, spec.mirrors))
     if recorded and not choices.update and _fits(recorded, spec):
         return recorded
     from localai_deploy.runtimes.solver import solve_environment

@@ -144,6 +144,15 @@ def test_recorded_archives_need_no_network_and_leave_with_their_names(
     assert len(asked) == 1
 
 
+def test_hosts_of_one_run_ask_for_an_archive_once(sizes: dict[str, int]) -> None:
+    spec, facts = planned("card-fresh")
+    choices, wanted = Choices(), replace(spec, archives=NAMED)
+    sizes["https://github.com/O/R/llama-b7-cuda.tar.gz"] = 5
+    first = environment_lock(wanted, facts, choices, lambda _: None)
+    sizes.clear()
+    assert environment_lock(replace(wanted, name="other"), facts, choices, lambda _: None) == first
+
+
 def test_an_archive_that_cannot_be_had_is_told_before_anything_is_changed(sizes: dict[str, int]) -> None:
     spec, facts = planned("card-fresh")
     with pytest.raises(LocalaiError) as told:
